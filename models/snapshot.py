@@ -1,0 +1,278 @@
+"""A snapshot: one immutable published version of the model and of the items it knows.
+
+    root/
+      20260601T120000000-1a2b3c4d/     a version: when it was made, and a hash of all it holds
+        model.safetensors              the tensors; N = items
+        items.jsonl                    the items, a line each, in row order
+        manifest.json                  what it is, where it came from, and the checksums of the other two
+      current -> 20260601T120000000-1a2b3c4d
+
+A version is written beside its place and renamed into it, so a folder under its own name is whole; `current` is a link
+swapped in one step. Every read checks every byte.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from models.item import Item
+from models.manifest import FORMAT, Manifest, SnapshotError, version_of
+
+__all__ = [
+    "CONTENT", "FORMAT", "POPULARITY", "Manifest", "Snapshot", "SnapshotError",
+    "current", "prune", "publish", "read", "versions", "write",
+]  # fmt: skip
+
+CURRENT = "current"
+MODEL, ITEMS, MANIFEST = "model.safetensors", "items.jsonl", "manifest.json"
+CONTENT, POPULARITY = "tower.content", "popularity"
+"""The tensors with a row an item that every snapshot has: content vectors (N, C), interaction counts (N,)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """A snapshot in memory: tensors on the CPU in float32, and the items in row order."""
+
+    manifest: Manifest
+    tensors: dict[str, torch.Tensor]
+    items: tuple[Item, ...]
+
+    @property
+    def version(self) -> str:
+        return self.manifest.version
+
+
+def write(
+    root: Path,
+    *,
+    tensors: Mapping[str, torch.Tensor],
+    items: Sequence[Item],
+    config: Mapping[str, Any],
+    content_model: str,
+    scale: tuple[float, float],
+    metrics: Mapping[str, float],
+    parent: str | None,
+    created: str,
+    data: Mapping[str, Any],
+) -> Path:
+    """Write one version under `root` and return its folder. It is not served until `publish` points at it.
+
+    Args:
+        tensors: with CONTENT (N, C) and POPULARITY (N,) among them; content is stored in float16.
+        items: the N items, in the order of those rows.
+        created: an ISO time with an offset.
+        data: what it was trained on; plain JSON, as are `config` and `metrics`.
+    Raises SnapshotError where the counts disagree, a number is not finite or `created` has no offset.
+    """
+    stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    if CONTENT in stored:
+        stored[CONTENT] = stored[CONTENT].to(torch.float16)
+    if fault := _fault(stored, items, len(items)):
+        raise SnapshotError(f"Nothing written to {root}: {fault}.")
+    root.mkdir(parents=True, exist_ok=True)
+    with _one_writer(root):
+        aside = root / f".writing-{uuid.uuid4().hex}"
+        aside.mkdir()
+        save_file(stored, aside / MODEL)
+        (aside / ITEMS).write_text("".join(_line(item) for item in items), encoding="utf-8")
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "parent": parent,
+            "created": created,
+            "config": dict(config),
+            "content_model": content_model,
+            "scale": list(scale),
+            "metrics": {name: float(value) for name, value in metrics.items()},
+            "items": len(items),
+            "data": dict(data),
+            "checksums": {name: _checksum(aside / name) for name in (MODEL, ITEMS)},
+        }
+        try:
+            manifest["version"] = version_of(manifest)
+            # Through JSON and back, so that what cannot be read again is never written.
+            text = Manifest.from_json(json.dumps(manifest)).to_json()
+        except (TypeError, ValueError, SnapshotError) as error:
+            shutil.rmtree(aside)
+            raise SnapshotError(f"Nothing written to {root}: {error}.") from error
+        (aside / MANIFEST).write_text(text, encoding="utf-8")
+        for path in (aside / MODEL, aside / ITEMS, aside / MANIFEST, aside):
+            _fsync(path)
+        folder = root / str(manifest["version"])
+        if folder.exists():  # the version names its content: the same was written before
+            shutil.rmtree(aside)
+        else:
+            os.replace(aside, folder)
+        _fsync(root)
+    return folder
+
+
+def read(path: Path) -> Snapshot:
+    """Read and check a version's folder, or `root/current`.
+
+    Raises SnapshotError, naming the file, where it is missing, partial, corrupt or of another format.
+    """
+    while True:
+        folder = path.resolve()
+        try:
+            return _read(folder)
+        except SnapshotError:
+            # The link may have moved on, and the version it pointed at been pruned, while it was being read.
+            if path.resolve() == folder:
+                raise
+
+
+def publish(root: Path, version: str) -> None:
+    """Point `root/current` at a version, in one step. Raises SnapshotError where there is no such version."""
+    with _one_writer(root):
+        if version not in versions(root):
+            known = ", ".join(versions(root)) or "none"
+            raise SnapshotError(f"{root} has no version {version!r} to publish; it has: {known}.")
+        link = root / f".{CURRENT}-{uuid.uuid4().hex}"
+        link.symlink_to(version)
+        os.replace(link, root / CURRENT)
+        _fsync(root)
+
+
+def current(root: Path) -> str | None:
+    """The version that `root/current` points at; None before the first `publish`."""
+    try:
+        return os.readlink(root / CURRENT)
+    except OSError:
+        return None
+
+
+def versions(root: Path) -> list[str]:
+    """Every version under `root`, oldest first."""
+    if not root.is_dir():
+        return []
+    return sorted(
+        entry.name
+        for entry in root.iterdir()
+        if entry.name != CURRENT and not entry.name.startswith(".") and (entry / MANIFEST).is_file()
+    )
+
+
+def prune(root: Path, keep: int) -> list[str]:
+    """Delete all but the newest `keep` versions, the current one and its parent; returns what went.
+
+    What a writer that died left behind goes too. A reader that still holds a deleted version keeps what it has read.
+    """
+    if not root.is_dir():
+        return []
+    with _one_writer(root):
+        found = versions(root)
+        kept = {*found[max(len(found) - keep, 0) :], current(root), _parent(root)}
+        gone = [version for version in found if version not in kept]
+        for version in gone:  # out of its name first: no folder is ever seen half deleted
+            os.replace(root / version, root / f".deleting-{version}-{uuid.uuid4().hex}")
+        for left in [*root.glob(".writing-*"), *root.glob(".deleting-*"), *root.glob(f".{CURRENT}-*")]:
+            if left.is_symlink():
+                left.unlink()
+            else:
+                shutil.rmtree(left)
+    return gone
+
+
+def _read(folder: Path) -> Snapshot:
+    manifest = _manifest(folder)
+    for name in (MODEL, ITEMS):
+        if _checksum(folder / name) != manifest.checksums.get(name):
+            raise SnapshotError(
+                f"{folder / name} is corrupt: its SHA-256 is not the manifest's. Copy it again, or serve another."
+            )
+    try:
+        tensors = load_file(folder / MODEL)
+        items = tuple(_item(line) for line in (folder / ITEMS).read_text(encoding="utf-8").splitlines())
+    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise SnapshotError(f"{folder} cannot be read: {error}. Copy this snapshot again, or serve another.") from error
+    if fault := _fault(tensors, items, manifest.items):
+        raise SnapshotError(f"{folder} is inconsistent: {fault}. Train it again, or serve another.")
+    return Snapshot(manifest, {name: _widened(tensor) for name, tensor in tensors.items()}, items)
+
+
+def _manifest(folder: Path) -> Manifest:
+    try:
+        return Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        why = "there is no such folder" if not folder.is_dir() else f"it has no readable {MANIFEST}, so it is partial"
+        raise SnapshotError(f"{folder} is not a snapshot: {why}. Train one with `innerloop train`.") from error
+    except (SnapshotError, UnicodeDecodeError) as error:
+        raise SnapshotError(f"{folder / MANIFEST}: {error}. Train it again, or serve another.") from error
+
+
+def _parent(root: Path) -> str | None:
+    try:
+        return _manifest((root / CURRENT).resolve()).parent
+    except SnapshotError:
+        return None
+
+
+def _fault(tensors: Mapping[str, torch.Tensor], items: Sequence[Item], count: int) -> str | None:
+    """What is wrong between the tensors and the items, or None."""
+    if len(items) != count or len({item.id for item in items}) != count:
+        return f"it should have {count} items of different ids, and has {len({item.id for item in items})}"
+    for name, dimensions in ((CONTENT, 2), (POPULARITY, 1)):
+        if name not in tensors:
+            return f"tensor {name!r} is missing"
+        if tensors[name].dim() != dimensions or len(tensors[name]) != count:
+            return f"tensor {name!r} has shape {tuple(tensors[name].shape)} for {count} items"
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            return f"tensor {name!r} holds a number that is not finite"
+    return None
+
+
+def _line(item: Item) -> str:
+    return json.dumps(asdict(item), ensure_ascii=True) + "\n"
+
+
+def _item(line: str) -> Item:
+    found = json.loads(line)
+    return Item(**(found | {"categories": tuple(found["categories"])}))
+
+
+def _widened(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.dtype == torch.float16 else tensor
+
+
+def _checksum(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SnapshotError(
+            f"{path} cannot be read, so this snapshot is partial. Copy it again, or serve another."
+        ) from error
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _one_writer(root: Path) -> Iterator[None]:
+    """Held by whoever changes `root`, across processes; the system lets go of it should the holder die."""
+    descriptor = os.open(root, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
