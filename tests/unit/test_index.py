@@ -1,0 +1,67 @@
+"""The exact index against a plain sort."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from models import index
+from models.index import Exact
+
+
+def everything(queries: int, items: int) -> torch.Tensor:
+    return torch.ones(queries, items, dtype=torch.bool)
+
+
+def test_it_finds_what_a_full_sort_finds() -> None:
+    torch.manual_seed(0)
+    vectors, biases, users = torch.randn(300, 8), torch.randn(300), torch.randn(7, 8)
+    allowed = torch.rand(7, 300) > 0.3
+    hits = Exact(vectors, biases).search(users, allowed, 20)
+    truth = (users @ vectors.T + biases).masked_fill(~allowed, -torch.inf).sort(descending=True)
+    assert torch.equal(hits.rows, truth.indices[:, :20])
+    torch.testing.assert_close(hits.scores, truth.values[:, :20], atol=1 / index.GRID, rtol=0)
+    assert hits.scores.dtype == torch.float32
+
+
+def test_ties_go_to_the_lower_row() -> None:
+    hits = Exact(torch.ones(6, 2), torch.tensor([0.0, 0, 0, -1, 0, 3])).search(torch.ones(1, 2), everything(1, 6), 4)
+    assert hits.rows.tolist() == [[5, 0, 1, 2]]
+    assert hits.scores.tolist() == [[5.0, 2.0, 2.0, 2.0]]
+
+
+def test_alone_or_in_a_batch_a_user_gets_the_same() -> None:
+    torch.manual_seed(1)
+    # Each item five times, at five places in memory, and scores that are quarters but for rounding: ties everywhere.
+    vectors = (torch.randint(-9, 10, (40, 48)) / 3).repeat(5, 1)
+    users = torch.randint(-9, 10, (33, 48)) * 0.75
+    exact = Exact(vectors, torch.zeros(200))
+    together = exact.search(users, everything(33, 200), 12)
+    alone = [exact.search(user[None], everything(1, 200), 12) for user in users]
+    assert sum(not torch.equal(one.rows[0], rows) for one, rows in zip(alone, together.rows, strict=True)) == 0
+
+
+def test_fewer_than_asked_for_ends_in_nothing() -> None:
+    exact = Exact(torch.eye(3), torch.tensor([-9.0, -8.0, -7.0]))
+    allowed = torch.tensor([[True, False, True], [False, False, False]])
+    hits = exact.search(torch.zeros(2, 3), allowed, 5)
+    assert hits.rows.tolist() == [[2, 0, -1], [-1, -1, -1]]
+    assert hits.scores.tolist() == [[-7.0, -9.0, -torch.inf], [-torch.inf] * 3]
+
+
+def test_a_score_that_is_not_a_number_is_never_a_result() -> None:
+    exact = Exact(torch.eye(2), torch.tensor([float("nan"), 0.0]))
+    assert exact.search(torch.tensor([[1.0, 1e38], [0.0, 1.0]]), everything(2, 2), 2).rows.tolist() == [[1, -1]] * 2
+
+
+def test_a_batch_too_large_to_score_at_once_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(2)
+    exact, users, allowed = Exact(torch.randn(50, 4), torch.randn(50)), torch.randn(9, 4), torch.rand(9, 50) > 0.2
+    whole = exact.search(users, allowed, 5)
+    monkeypatch.setattr(index, "_CHUNK", 100)
+    assert torch.equal(exact.search(users, allowed, 5).rows, whole.rows)
+
+
+def test_an_index_without_vectors_ranks_by_bias_alone() -> None:
+    hits = Exact(torch.zeros(3, 0), torch.tensor([1.0, 3.0, 2.0])).search(torch.zeros(2, 0), everything(2, 3), 2)
+    assert hits.rows.tolist() == [[1, 2], [1, 2]]
