@@ -1,0 +1,61 @@
+"""What the engine is asked and what it answers, and an item as it was put."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.item import Item
+
+Records = NDArray[np.void]
+"""A user's history as stored, newest last: a structured array with the fields handle, kind and value."""
+
+
+class Inline(NamedTuple):
+    """A history that came with the query, newest last: item ids, kind codes, values with NaN where there is none."""
+
+    items: Sequence[str]
+    kinds: Sequence[int]
+    values: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What to recommend for: a stored user, a history given here, or (`like`) an item; with none of them, the prior."""
+
+    user: str | None = None
+    history: Inline | None = None
+    like: str | None = None
+    k: int = 10
+    exclude: Collection[str] = ()
+    candidates: Collection[str] | None = None
+    categories: Collection[str] | None = None  # any of these
+    include_seen: bool = False
+
+    @property
+    def stored(self) -> bool:
+        """Whether the user's history must be read before this can be answered."""
+        return self.user is not None and self.history is None and self.like is None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user."""
+
+    items: list[str]
+    scores: list[float]
+    snapshot: str
+    degraded: bool = False
+
+
+class Entry(NamedTuple):
+    """An item as it was put: its durable number, and its content vector (C,) of the model named."""
+
+    handle: int
+    item: Item
+    content: NDArray[np.float32]
+    content_model: str

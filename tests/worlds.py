@@ -1,0 +1,68 @@
+"""Small worlds for tests: a snapshot of a real learner with random parameters, and what stands on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.served import Served
+from models import snapshot
+from models.item import Item
+from models.learner import Learner, LearnerConfig
+from models.snapshot import POPULARITY, Snapshot
+
+CONTENT_MODEL = "test-model"
+CONTENT_WIDTH = 24
+
+
+def content_of(count: int, seed: int = 0) -> NDArray[np.float32]:
+    """Random content vectors of unit length, (count, CONTENT_WIDTH)."""
+    vectors = np.random.default_rng(seed).normal(size=(count, CONTENT_WIDTH)).astype(np.float32)
+    unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit
+
+
+def publish_snapshot(root: Path, count: int = 60, *, seed: int = 0, parent: str | None = None) -> str:
+    """Write and publish a snapshot of items i0, i1, ... under `root`; its version.
+
+    i0 is the most popular. Every tenth item, from i9, is unavailable; categories are "even" and "odd".
+    """
+    torch.manual_seed(seed)
+    learner = Learner(LearnerConfig(width=16, heads=2, blocks=2, length=20), torch.from_numpy(content_of(count, seed)))
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)
+    folder = snapshot.write(
+        root,
+        tensors=learner.tensors() | {POPULARITY: torch.arange(count, 0, -1).float()},
+        items=[
+            Item(f"i{n}", f"Item {n}", categories=("odd" if n % 2 else "even",), available=n % 10 != 9)
+            for n in range(count)
+        ],
+        config=learner.config_dict(),
+        content_model=CONTENT_MODEL,
+        scale=(1.0, 5.0),
+        metrics={},
+        parent=parent,
+        created=f"2026-06-01T12:00:{seed:02}+00:00",
+        data={},
+    )
+    snapshot.publish(root, folder.name)
+    return folder.name
+
+
+def snapshot_of(count: int = 60, *, seed: int = 0) -> Snapshot:
+    """A snapshot in memory, as `publish_snapshot` makes it."""
+    with TemporaryDirectory() as root:
+        return snapshot.read(Path(root) / publish_snapshot(Path(root), count, seed=seed))
+
+
+def served_of(given: Snapshot, handles: Mapping[str, int] | None = None) -> Served:
+    """That snapshot on the CPU; item i3 has handle 1003 unless `handles` says otherwise."""
+    numbers = {item.id: 1000 + row for row, item in enumerate(given.items)} if handles is None else handles
+    return Served(Learner.restore(given), given, handles=numbers)
