@@ -1,0 +1,100 @@
+"""The inner loop: a support set in, fast weights out. Pure, and the only inner loop in the project.
+
+Fast weights are a linear map W from keys to values. Starting at the meta-learned W_0, each inner step goes down the
+gradient of the weighted squared error over the support set,
+
+    L(W) = 1/2 sum_t a_t |W k_t - v_t|^2        W_(j+1) = W_j - eta_j sum_t a_t (W_j k_t - v_t) k_t^T,
+
+which is MAML's inner loop (Finn et al. 2017, arXiv:1703.03400) with learned step sizes (Li et al. 2017, Meta-SGD,
+arXiv:1707.09835), the gradient written out by hand. `adapt` returns W_K. `read` returns W_K q without ever forming W_K,
+for many reading positions that each weigh the support set in their own way; the two agree.
+
+Letters: B users, H heads, T support events, Q reading positions, D key width, V value width, K inner steps.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def adapt(
+    W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, first_order: bool = False
+) -> Tensor:
+    """Move W0 down the gradient of the weighted squared error, one step for each step size.
+
+    Args:
+        W0: the prior, (H, V, D) or (B, H, V, D).
+        keys: (B, H, T, D).
+        values: (B, H, T, V).
+        weights: how much each event counts, (B, H, T); 0 for an empty slot.
+        step_sizes: (K, H). With K = 0 the prior comes back unchanged.
+        first_order: treat each inner gradient as a constant, as first-order MAML does. The outer gradient then reaches
+            W0 and the step sizes, but not the keys, values and weights.
+    Returns:
+        The fast weights W_K, (B, H, V, D).
+    """
+    W = W0.expand(keys.shape[0], *W0.shape[-3:])
+    for step_size in step_sizes:
+        errors = keys @ W.transpose(-1, -2) - values  # (B, H, T, V)
+        gradient = (weights.unsqueeze(-1) * errors).transpose(-1, -2) @ keys  # (B, H, V, D)
+        W = W - step_size[:, None, None] * (gradient.detach() if first_order else gradient)
+    return W
+
+
+def read(W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, queries: Tensor) -> Tensor:
+    """Adapt and read in the dual form: what `adapt` would give at each query, without forming the fast weights.
+
+    The error after a step is linear in the error before it, E_(j+1) = (I - eta_j G A) E_j with G the keys' Gram matrix
+    and A = diag(a), so W_K q = W_0 q + E_0^T c with one coefficient an event. Horner's rule gives c from the last step
+    to the first, u_j = eta_j A s + u_(j+1) - eta_j A G u_(j+1) with s = K q: after the first step, a further one costs
+    one (Q, T) x (T, T) product, whatever the widths. With K = 1 this is linear attention with the delta rule's error
+    (Schlag et al. 2021, arXiv:2102.11174); with several steps it is batch test-time training (Sun et al. 2024,
+    arXiv:2407.04620).
+
+    Args:
+        W0: (H, V, D) or (B, H, V, D).
+        keys: (B, H, T, D).
+        values: (B, H, T, V).
+        weights: each reader's own weights, (B, H, Q, T); 0 hides an event from a reader (the future, an empty slot).
+        step_sizes: (K, H).
+        queries: (B, H, Q, D).
+    Returns:
+        (B, H, Q, V).
+    """
+    prior = W0.transpose(-1, -2)
+    out = queries @ prior
+    if len(step_sizes) == 0:
+        return out
+    matches = weights * (queries @ keys.transpose(-1, -2))  # A s, (B, H, Q, T)
+    etas = step_sizes[:, :, None, None]
+    coefficients = etas[-1] * matches
+    if len(step_sizes) > 1:
+        gram = keys @ keys.transpose(-1, -2)  # (B, H, T, T)
+        for eta in reversed(etas[:-1].unbind()):
+            coefficients = eta * (matches - weights * (coefficients @ gram)) + coefficients
+    return out + coefficients @ (values - keys @ prior)
+
+
+def recency_weights(strength: Tensor, mask: Tensor, decay: Tensor, shrinkage: Tensor, readers: int) -> Tensor:
+    """Weights a_(q, t) of the events each reader may see: its strength, fading with how many events ago it was.
+
+    The weights of one reader sum to less than 1, for they are divided by their sum plus a shrinkage: the fewer events
+    a user has, the nearer to the prior the fast weights stay, and step sizes up to 2 cannot diverge on unit keys.
+
+    Args:
+        strength: (B, T), positive.
+        mask: (B, T), False for an empty slot.
+        decay: the fading an event, per head, (H,), at least 0.
+        shrinkage: pseudo-events behind the prior, per head, (H,), positive.
+        readers: Q; the readers sit at the last Q events, each seeing itself and what came before.
+    Returns:
+        (B, H, Q, T).
+    """
+    T = strength.shape[-1]
+    event = torch.arange(T, device=strength.device)
+    reader = event[T - readers :]
+    age = (reader[:, None] - event[None, :]).to(strength.dtype)  # (Q, T)
+    kernel = torch.exp(-decay[:, None, None] * age.clamp(min=0)) * (age >= 0)  # (H, Q, T)
+    raw = kernel * (strength * mask)[:, None, None, :]
+    return raw / (raw.sum(-1, keepdim=True) + shrinkage[:, None, None])

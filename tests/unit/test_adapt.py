@@ -1,0 +1,155 @@
+"""The inner loop against itself in its other form, against one-by-one, and against finite differences."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from models.adapt import adapt, read, recency_weights
+
+B, H, T, D, V = 3, 2, 7, 5, 4
+
+
+def problem(steps: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> dict[str, Tensor]:
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=g, dtype=dtype)
+
+    return {
+        "W0": normal(H, V, D),
+        "keys": F.normalize(normal(B, H, T, D), dim=-1),
+        "values": normal(B, H, T, V),
+        "weights": torch.rand(B, H, T, generator=g, dtype=dtype) / T,
+        "step_sizes": 0.2 + torch.rand(steps, H, generator=g, dtype=dtype),
+    }
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5])
+def test_gradient_form_equals_dual_form(steps: int) -> None:
+    p = problem(steps, torch.float32)
+    queries = torch.randn(B, H, 6, D, generator=torch.Generator().manual_seed(1))
+    primal = queries @ adapt(**p).transpose(-1, -2)
+    shared = p | {"weights": p["weights"][:, :, None].expand(B, H, 6, T)}
+    torch.testing.assert_close(read(**shared, queries=queries), primal, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_each_reader_of_the_dual_form_has_weights_of_its_own(steps: int) -> None:
+    p = problem(steps)
+    queries = torch.randn(B, H, T, D, dtype=torch.float64)
+    causal = p["weights"][:, :, None] * torch.ones(T, T, dtype=torch.float64).tril()
+    together = read(**(p | {"weights": causal}), queries=queries)
+    for t in range(T):
+        fast = adapt(
+            p["W0"], p["keys"][:, :, : t + 1], p["values"][:, :, : t + 1], p["weights"][:, :, : t + 1], p["step_sizes"]
+        )
+        torch.testing.assert_close(together[:, :, t], (fast @ queries[:, :, t, :, None]).squeeze(-1))
+
+
+def test_adapt_follows_autograd_down_the_stated_loss() -> None:
+    p = problem(2)
+    W = p["W0"].expand(B, H, V, D).clone()
+    for step_size in p["step_sizes"]:
+        W.requires_grad_()
+        errors = W @ p["keys"].transpose(-1, -2) - p["values"].transpose(-1, -2)
+        loss = 0.5 * (p["weights"][:, :, None] * errors.square()).sum()
+        W = (W - step_size[:, None, None] * torch.autograd.grad(loss, W)[0]).detach()
+    torch.testing.assert_close(adapt(**p), W)
+
+
+def test_a_batch_equals_one_by_one() -> None:
+    p = problem(3)
+    alone = [
+        adapt(p["W0"], p["keys"][b : b + 1], p["values"][b : b + 1], p["weights"][b : b + 1], p["step_sizes"])
+        for b in range(B)
+    ]
+    torch.testing.assert_close(adapt(**p), torch.cat(alone))
+
+
+def test_no_step_returns_the_prior() -> None:
+    p = problem(0)
+    torch.testing.assert_close(adapt(**p), p["W0"].expand(B, H, V, D), atol=0, rtol=0)
+    queries = torch.randn(B, H, 2, D, dtype=torch.float64)
+    weights = p["weights"][:, :, None].expand(B, H, 2, T)
+    torch.testing.assert_close(read(**(p | {"weights": weights}), queries=queries), queries @ p["W0"].transpose(-1, -2))
+
+
+def test_empty_slots_change_nothing() -> None:
+    p = problem(3)
+    junk = {
+        "keys": torch.cat([torch.full((B, H, 4, D), 7.0, dtype=torch.float64), p["keys"]], 2),
+        "values": torch.cat([torch.full((B, H, 4, V), -9.0, dtype=torch.float64), p["values"]], 2),
+        "weights": F.pad(p["weights"], (4, 0)),
+    }
+    torch.testing.assert_close(adapt(**(p | junk)), adapt(**p))
+
+
+def test_many_steps_reach_the_weighted_least_squares_solution() -> None:
+    p = problem(1) | {"step_sizes": torch.full((4000, H), 1.5, dtype=torch.float64)}
+    A = torch.diag_embed(p["weights"])
+    K, Y = p["keys"], p["values"]
+    solved = torch.linalg.solve(K.transpose(-1, -2) @ A @ K, K.transpose(-1, -2) @ A @ Y).transpose(-1, -2)
+    torch.testing.assert_close(adapt(**p), solved, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["W0", "keys", "values", "weights", "step_sizes"])
+@pytest.mark.parametrize("steps", [1, 2])
+def test_second_order_outer_gradient_against_finite_differences(name: str, steps: int) -> None:
+    p = problem(steps)
+
+    def outer(x: Tensor) -> Tensor:
+        return adapt(**(p | {name: x})).sin().sum()
+
+    assert torch.autograd.gradcheck(outer, p[name].clone().requires_grad_())
+
+
+def test_first_order_outer_gradient_against_finite_differences_with_the_inner_gradient_held_fixed() -> None:
+    p = problem(2)
+    W = p["W0"].expand(B, H, V, D)
+    moves = []
+    for step_size in p["step_sizes"]:
+        after = adapt(W, p["keys"], p["values"], p["weights"], step_size[None])
+        moves.append((after - W) / step_size[:, None, None])
+        W = after
+
+    def held(W0: Tensor, step_sizes: Tensor) -> Tensor:
+        return (W0 + sum(eta[:, None, None] * move for eta, move in zip(step_sizes, moves, strict=True))).sin().sum()
+
+    W0, etas = p["W0"].clone().requires_grad_(), p["step_sizes"].clone().requires_grad_()
+    adapt(**(p | {"W0": W0, "step_sizes": etas}), first_order=True).sin().sum().backward()
+    epsilon = 1e-6
+    for parameter, build in ((W0, lambda x: held(x, p["step_sizes"])), (etas, lambda x: held(p["W0"], x))):
+        estimate = torch.zeros_like(parameter)
+        for index in range(parameter.numel()):
+            nudge = torch.zeros(parameter.numel(), dtype=torch.float64)
+            nudge[index] = epsilon
+            nudge = nudge.view_as(parameter)
+            estimate.view(-1)[index] = (build(parameter.detach() + nudge) - build(parameter.detach() - nudge)) / (
+                2 * epsilon
+            )
+        torch.testing.assert_close(parameter.grad, estimate, atol=1e-5, rtol=1e-5)
+
+
+def test_first_and_second_order_differ_but_adapt_alike() -> None:
+    p = problem(2)
+    gradients = []
+    for first_order in (False, True):
+        W0 = p["W0"].clone().requires_grad_()
+        out = adapt(**(p | {"W0": W0}), first_order=first_order)
+        torch.testing.assert_close(out, adapt(**p))
+        gradients.append(torch.autograd.grad(out.square().sum(), W0)[0])
+    assert not torch.allclose(gradients[0], gradients[1], rtol=1e-2)
+
+
+def test_recency_weights_fade_shrink_and_hide() -> None:
+    strength = torch.tensor([[1.0, 1.0, 2.0, 1.0]])
+    mask = torch.tensor([[False, True, True, True]])
+    weights = recency_weights(strength, mask, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), readers=2)
+    assert weights.shape == (1, 2, 2, 4)
+    torch.testing.assert_close(weights[0, 0], torch.tensor([[0, 0.25, 0.5, 0], [0, 0.2, 0.4, 0.2]]))
+    newest = weights[0, 1, 1]
+    e = torch.e
+    torch.testing.assert_close(newest, torch.tensor([0, e**-2, 2 * e**-1, 1]) / (e**-2 + 2 * e**-1 + 1 + 1))
