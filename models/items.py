@@ -1,0 +1,64 @@
+"""The item tower: content projected, plus a learned residual, gives an item's vector and bias.
+
+    v_i = normalize(P (c_i - mean) + r_i)         b_i = bias_i, or the cold bias where nothing was learned
+
+theta = theta_0 + delta: the pretrained content vector c_i carries an item nobody has touched, the residual r_i adds
+what interactions taught. Residual and bias are dropped at random, together, while training, so that the projection learns to
+stand alone (as DropoutNet does, Volkovs et al. 2017) and the cold bias is learned beside it.
+
+Letters: N items, M new items, C content width, d item width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ItemTower(nn.Module):
+    """Item vectors (N, d) of unit length and biases (N,) from content vectors (N, C)."""
+
+    content: Tensor
+    centre: Tensor
+
+    def __init__(self, content: Tensor, width: int, residual_dropout: float) -> None:
+        super().__init__()
+        count, content_width = content.shape
+        described = content.abs().sum(-1) > 0
+        self.register_buffer("content", content)
+        self.register_buffer(
+            "centre", content[described].mean(0) if described.any() else content.new_zeros(content_width)
+        )
+        self.projection = nn.Parameter(torch.randn(width, content_width) * (1.5 / width**0.5))
+        self.residual = nn.Parameter(torch.randn(count, width) * (0.3 / width**0.5))
+        self.bias = nn.Parameter(torch.zeros(count))
+        self.cold_bias = nn.Parameter(torch.zeros(()))
+        self.residual_dropout = residual_dropout
+
+    def start_biases(self, popularity: Tensor) -> None:
+        """Begin from the log of how often each item was taken, (N,): the prior then starts as popularity."""
+        with torch.no_grad():
+            logs = torch.log(popularity + 1.0)
+            self.bias.copy_(logs - logs.mean())
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on content alone."""
+        projected = self.project(self.content)
+        residual: Tensor = self.residual
+        bias: Tensor = self.bias
+        if self.training and self.residual_dropout > 0:
+            undescribed = self.content.abs().sum(-1) == 0  # such an item has nothing else to stand on
+            keep = (torch.rand(len(bias), device=bias.device) >= self.residual_dropout) | undescribed
+            residual = residual * keep[:, None]
+            bias = torch.where(keep, bias, self.cold_bias)
+        return F.normalize(projected + residual, dim=-1), bias
+
+    def cold(self, content: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (M, d) and biases (M,) of items nobody has touched, from their content vectors (M, C)."""
+        return F.normalize(self.project(content), dim=-1), self.cold_bias.expand(len(content))
+
+    def project(self, content: Tensor) -> Tensor:
+        """(M, C) -> (M, d). An item without content projects to zero, not to the centre's image."""
+        described = (content.abs().sum(-1, keepdim=True) > 0).to(content.dtype)
+        return ((content - self.centre) * described) @ self.projection.T

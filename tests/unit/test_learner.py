@@ -1,0 +1,114 @@
+"""The learner: causal, batch-invariant, signed, and the same by both forms of the inner loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from models.episode import History, Support, pack_histories
+from models.interaction import KINDS
+from models.learner import KIND_SLOTS, Learner, LearnerConfig
+
+N = 30
+
+
+def learner(**changes: object) -> Learner:
+    torch.manual_seed(0)
+    config = LearnerConfig.from_dict({"width": 16, "heads": 2, "length": 8} | changes)
+    made = Learner(config, torch.nn.functional.normalize(torch.randn(N, 12), dim=-1))
+    for parameter in made.parameters():  # away from the zeros some start at, so that every path counts
+        torch.nn.init.normal_(parameter, std=0.3)
+    return made.eval()
+
+
+def history(*rows: int, preference: float = 1.0) -> History:
+    return History(np.array(rows, np.int64), np.zeros(len(rows), np.int64), np.full(len(rows), preference, np.float32))
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_serving_equals_the_last_position_of_training(steps: int) -> None:
+    model = learner(steps=steps)
+    vectors, _ = model.catalogue()
+    support = pack_histories([history(1, 2, 3), history(4), history(*range(8))], 8)
+    torch.testing.assert_close(
+        model.user_vectors(vectors, support), model(vectors, support)[:, -1], atol=1e-4, rtol=1e-4
+    )
+
+
+def test_a_batch_equals_one_by_one() -> None:
+    model = learner()
+    vectors, _ = model.catalogue()
+    users = [history(1, 2, 3), history(), history(*range(20)), history(5, preference=-1.0)]
+    together = model.user_vectors(vectors, pack_histories(users, 8))
+    alone = torch.cat([model.user_vectors(vectors, pack_histories([user], 8)) for user in users])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_a_position_sees_only_its_past() -> None:
+    model = learner()
+    vectors, _ = model.catalogue()
+    one = model(vectors, pack_histories([history(1, 2, 3, 4)], 8))
+    other = model(vectors, pack_histories([history(1, 2, 9, 9)], 8))
+    torch.testing.assert_close(one[:, :3], other[:, :3])
+    assert not torch.allclose(one[:, 3:], other[:, 3:])
+
+
+def test_no_history_is_the_prior() -> None:
+    model = learner()
+    vectors, _ = model.catalogue()
+    torch.testing.assert_close(model.user_vectors(vectors, pack_histories([history()], 8))[0], model.prior)
+
+
+def test_order_matters() -> None:
+    model = learner()
+    vectors, _ = model.catalogue()
+    one, other = model.user_vectors(vectors, pack_histories([history(1, 2, 3), history(3, 2, 1)], 8))
+    assert not torch.allclose(one, other)
+
+
+def test_no_step_reads_the_prior_weights() -> None:
+    model = learner(blocks=1)
+    vectors, _ = model.catalogue()
+    two = pack_histories([history(1, 2, 3), history(7, 8, 3)], 8)
+    one, other = model.user_vectors(vectors, two, steps=0)
+    torch.testing.assert_close(one, other)  # same newest event, nothing learned from those before it
+    adapted = model.user_vectors(vectors, two)
+    assert not torch.allclose(adapted[0], adapted[1])
+
+
+def test_an_event_against_its_item_says_the_opposite() -> None:
+    model = learner(blocks=1)
+    with torch.no_grad():
+        block = model.blocks[0]  # what speaks of every user alike says nothing of signs
+        for parameter in (model.kind_vectors, model.prior, block.W0, block.feed[3].weight, block.feed[3].bias):
+            parameter.zero_()
+    vectors, _ = model.catalogue()
+    liked, disliked = model.user_vectors(vectors, pack_histories([history(4), history(4, preference=-1.0)], 8))
+    torch.testing.assert_close(disliked, -liked, atol=1e-5, rtol=1e-5)
+
+
+def test_new_items_stand_on_their_text() -> None:
+    model = learner()
+    vectors, biases = model.catalogue(model.tower.content[:2])
+    assert vectors.shape == (N + 2, 16)
+    torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(N + 2))
+    torch.testing.assert_close(biases[N:], model.tower.cold_bias.expand(2))
+    projected = model.tower.project(model.tower.content[:2])
+    torch.testing.assert_close(vectors[N:], projected / projected.norm(dim=-1, keepdim=True))
+
+
+def test_pack_keeps_the_newest() -> None:
+    support = pack_histories([history(*range(12)), history(5)], 4)
+    assert isinstance(support, Support)
+    assert support.rows.tolist() == [[8, 9, 10, 11], [0, 0, 0, 5]]
+    assert support.mask.tolist() == [[True] * 4, [False, False, False, True]]
+
+
+def test_heads_must_divide_the_width() -> None:
+    with pytest.raises(ValueError, match="does not divide"):
+        learner(width=10, heads=3)
+
+
+def test_there_is_room_for_every_kind() -> None:
+    assert len(KINDS) <= KIND_SLOTS
