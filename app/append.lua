@@ -1,0 +1,60 @@
+-- Appends one user's events: refuses repeated ids, trims, moves the version on, and tells the stream.
+-- KEYS: history, ids, ids-old, stream
+-- ARGV: group, user, cap, stream cap, generation, ttl (seconds, 0 for none); then, an event: id, record, recommendation id or ''
+-- Returns 1 (accepted) or 0 (repeated) for each event.
+-- Reads come first, and XADD is the first write: Redis refuses a full or mistyped store before anything has changed.
+local history, ids, ids_old, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local group, user, cap, stream_cap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local generation, ttl = tonumber(ARGV[5]), tonumber(ARGV[6])
+local HEAD, RECORD = 8, 20
+
+local stored = redis.call('GET', history) or ''
+local flags, records = {}, {}
+
+for i = 7, #ARGV, 3 do
+  local id, record, recommendation = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if redis.call('HEXISTS', ids, id) == 1 or redis.call('HEXISTS', ids_old, id) == 1 then
+    flags[#flags + 1] = 0
+  else
+    local entry
+    if recommendation == '' then
+      entry = redis.call('XADD', stream, 'MAXLEN', '~', stream_cap, '*', 'u', user, 'r', record)
+    else
+      entry = redis.call('XADD', stream, 'MAXLEN', '~', stream_cap, '*', 'u', user, 'r', record, 'i', recommendation)
+    end
+    redis.call('HSET', ids, id, entry)
+    records[#records + 1] = record
+    flags[#flags + 1] = 1
+    if redis.call('HLEN', ids) >= generation then
+      -- What the old generation names leaves the stream with it, so that forget.lua can find every entry of a user.
+      for _, old in ipairs(redis.call('HVALS', ids_old)) do
+        redis.call('XACK', stream, group, old)
+        redis.call('XDEL', stream, old)
+      end
+      redis.call('RENAME', ids, ids_old)
+    end
+  end
+end
+
+if #records == 0 then
+  return flags
+end
+
+-- Taken from the clock, so that a version never comes back after a DELETE; doubles are exact up to 2^53.
+local now = redis.call('TIME')
+local version = tonumber(now[1]) * 1000000 + tonumber(now[2])
+if #stored >= HEAD then
+  version = math.max(version, struct.unpack('<I8', stored) + 1)
+end
+local body = string.sub(stored, HEAD + 1) .. table.concat(records)
+if #body > cap * RECORD then
+  body = string.sub(body, -cap * RECORD)
+end
+redis.call('SET', history, struct.pack('<I8', version) .. body)
+
+if ttl > 0 then
+  redis.call('EXPIRE', history, ttl)
+  redis.call('EXPIRE', ids, ttl)
+  redis.call('EXPIRE', ids_old, ttl)
+end
+return flags

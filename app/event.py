@@ -1,0 +1,89 @@
+"""One event as Redis keeps it: a packed record of 20 bytes, in a user's history and on the stream."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.errors import BadRequest
+
+_PACKED = struct.Struct("<IB3xfd")
+_HEAD = 8
+
+RECORD = np.dtype(
+    {
+        "names": ["handle", "kind", "value", "time"],
+        "formats": ["<u4", "u1", "<f4", "<f8"],
+        "offsets": [0, 4, 8, 12],
+        "itemsize": _PACKED.size,
+    }
+)
+"""One record: item handle, kind code, value (NaN where there is none), time in seconds since the epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A valid event, its item and kind already numbers. `time` is in seconds since the epoch."""
+
+    event_id: str
+    user: str
+    handle: int
+    kind: int
+    value: float | None = None
+    time: float = 0.0
+    recommendation_id: str | None = None
+
+    def packed(self, field: str) -> bytes:
+        """One RECORD.
+
+        Raises:
+            BadRequest: a number that does not fit, at `field`.
+        """
+        value = math.nan if self.value is None else self.value
+        try:
+            return _PACKED.pack(self.handle, self.kind, value, self.time)
+        except (struct.error, OverflowError) as error:
+            raise BadRequest("A number is out of range: value is at most 3.4e38.", field=field) from error
+
+
+class UserHistory(NamedTuple):
+    """`records` is (n,) of RECORD, newest last, read-only. A user without a history has version 0 and no records."""
+
+    version: int
+    records: NDArray[np.void]
+
+    @classmethod
+    def of(cls, packed: bytes | None) -> UserHistory:
+        """From the string in Redis, without a copy: the version, 8 bytes little-endian, then the records."""
+        if packed is None:
+            return NOTHING
+        return cls(int.from_bytes(packed[:_HEAD], "little"), np.frombuffer(packed, RECORD, offset=_HEAD))
+
+
+NOTHING = UserHistory(0, np.frombuffer(b"", RECORD))
+
+
+class StreamEvent(NamedTuple):
+    """An event as the worker meets it; `value` is NaN where there is none."""
+
+    partition: int
+    entry_id: bytes
+    user: str
+    handle: int
+    kind: int
+    value: float
+    time: float
+    recommendation_id: str | None = None
+
+    @classmethod
+    def of(cls, partition: int, entry_id: bytes, fields: Mapping[bytes, bytes]) -> StreamEvent:
+        """From a stream entry's fields: u the user, r the record, i the recommendation id if there is one."""
+        handle, kind, value, time = _PACKED.unpack(fields[b"r"])
+        recommendation = fields[b"i"].decode() if b"i" in fields else None
+        return cls(partition, entry_id, fields[b"u"].decode(), handle, kind, value, time, recommendation)
