@@ -120,6 +120,11 @@ def evaluate(
     return means | {"coverage@10": len(shown) / scores.shape[1]}
 
 
+def mean_ndcg(ranker: Ranker, groups: Sequence[Sequence[Case]]) -> float:
+    """NDCG@10, the mean over groups of cases: the one figure that models and settings are chosen by."""
+    return float(np.mean([evaluate(ranker, cases, [10])["NDCG@10"] for cases in groups]))
+
+
 def leave_one_out(full: Sequence[History]) -> list[Case]:
     """The last event of each history is the target, all before it the support.
 

@@ -3,8 +3,8 @@
     v_i = normalize(P (c_i - mean) + r_i)         b_i = bias_i, or the cold bias where nothing was learned
 
 theta = theta_0 + delta: the pretrained content vector c_i carries an item nobody has touched, the residual r_i adds
-what interactions taught. Residual and bias are dropped at random, together, while training, so that the projection learns to
-stand alone (as DropoutNet does, Volkovs et al. 2017) and the cold bias is learned beside it.
+what interactions taught. Residual and bias are dropped at random, together, while training, so that the projection
+learns to stand alone (as DropoutNet does, Volkovs et al. 2017) and the cold bias is learned beside it.
 
 Letters: N items, M new items, C content width, d item width.
 """

@@ -50,7 +50,7 @@ class AdaptationBlock(nn.Module):
         super().__init__()
         d, self.heads = config.width, config.heads
         self.norm = nn.RMSNorm(d)
-        self.query_key = nn.Linear(d, 2 * d, bias=False)
+        self.query_key = nn.Linear(d, 2 * d)  # its bias lets a head read all events alike
         self.value = nn.Linear(d, d, bias=False)
         self.out = nn.Linear(d, d, bias=False)
         self.W0 = nn.Parameter(torch.zeros(self.heads, d // self.heads, d // self.heads))
@@ -80,9 +80,9 @@ class AdaptationBlock(nn.Module):
             reading = queries @ fast.transpose(-1, -2)
         else:
             reading = adapt.read(self.W0, keys, values, weights, etas, queries)
-        target = target + self.dropout(self.out(reading.transpose(1, 2).flatten(2)))
-        fed: Tensor = self.dropout(self.feed(self.feed_norm(target)))
-        return target + fed
+        mixed: Tensor = target + self.dropout(self.out(reading.transpose(1, 2).flatten(2)))
+        fed: Tensor = self.dropout(self.feed(self.feed_norm(mixed)))
+        return mixed + fed
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, H, T, D)."""
@@ -94,13 +94,15 @@ class AdaptationBlock(nn.Module):
         """Keys of unit length and values, (B, H, T, D) each."""
         normed = self.norm(stream)
         d = stream.shape[-1]
-        keys = F.linear(normed * sign, self.query_key.weight[d:])
+        keys = F.linear(normed * sign, self.query_key.weight[d:], self.query_key.bias[d:])
         return F.normalize(self.split(keys), dim=-1), self.split(self.value(normed))
 
     def queries(self, stream: Tensor, sign: Tensor) -> Tensor:
         """Queries of unit length, (B, H, T, D)."""
         d = stream.shape[-1]
-        return F.normalize(self.split(F.linear(self.norm(stream) * sign, self.query_key.weight[:d])), dim=-1)
+        return F.normalize(
+            self.split(F.linear(self.norm(stream) * sign, self.query_key.weight[:d], self.query_key.bias[:d])), dim=-1
+        )
 
 
 class Learner(nn.Module):
@@ -129,6 +131,19 @@ class Learner(nn.Module):
         )
         learner.load_state_dict({name: snapshot.tensors[name].float() for name in learner.state_dict()})
         return learner.eval()
+
+    def grown(self, content: Tensor) -> Learner:
+        """The same learner with M more items, from their content vectors (M, C); what it makes of all is unchanged."""
+        grown = Learner(self.config, torch.cat([self.tower.content, content.to(self.tower.content)]))
+        state = self.state_dict()
+        new = len(content)
+        state["tower.content"] = grown.tower.content
+        state["tower.residual"] = torch.cat(
+            [state["tower.residual"], state["tower.residual"].new_zeros(new, self.config.width)]
+        )
+        state["tower.bias"] = torch.cat([state["tower.bias"], state["tower.cold_bias"].expand(new)])
+        grown.load_state_dict(state)
+        return grown.train(self.training)
 
     def tensors(self) -> dict[str, Tensor]:
         """What a snapshot keeps: every parameter and the content vectors, detached, on the CPU."""

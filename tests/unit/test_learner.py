@@ -112,3 +112,10 @@ def test_heads_must_divide_the_width() -> None:
 
 def test_there_is_room_for_every_kind() -> None:
     assert len(KINDS) <= KIND_SLOTS
+
+
+def test_growing_changes_nothing_that_was_there() -> None:
+    model = learner()
+    new = torch.nn.functional.normalize(torch.randn(3, 12), dim=-1)
+    for had, has in zip(model.catalogue(new), model.grown(new).catalogue(), strict=True):
+        torch.testing.assert_close(has, had)

@@ -1,0 +1,169 @@
+"""The recipe: from a data set to all that a snapshot holds, with sizes chosen by the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from models.dataset import Dataset
+from models.episode import History
+from models.evaluate import Case, LearnerRanker, cold_user, leave_one_out, mean_ndcg
+from models.learner import Learner, LearnerConfig
+from models.meta import OuterConfig, OuterLoop, Progress, train
+from models.snapshot import Snapshot
+from models.split import Split, SplitConfig, split
+
+REPLAY_USERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A trained learner and what a snapshot needs beside it."""
+
+    learner: Learner
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    metrics: dict[str, float]
+
+
+def has_text(dataset: Dataset) -> NDArray[np.bool_]:
+    """Which items say anything at all, (N,); the others' ids are no content."""
+    return np.array([bool(item.title or item.text or item.categories) for item in dataset.items])
+
+
+def count_popularity(histories: Sequence[History], items: int) -> Tensor:
+    """How often each item was taken, (N,) float32."""
+    rows = np.concatenate([history.rows for history in histories]) if histories else np.empty(0, np.int64)
+    return torch.bincount(torch.from_numpy(rows), minlength=items).float()
+
+
+def validation_cases(valid: Sequence[History]) -> list[list[Case]]:
+    """What early stopping looks at: the next event at several points of each history, and cold starts at random.
+
+    Several points a user, because with few validation users one event each would be mostly noise.
+    """
+    latest = [history.take(slice(0, len(history.rows) - back)) for history in valid for back in range(5)]
+    cold = cold_user(valid, 5, draws=2) + cold_user(valid, 10, draws=2)
+    return [cases for cases in (leave_one_out(latest), cold) if cases]
+
+
+def build_replay(histories: Sequence[History], length: int, seed: int) -> dict[str, Tensor]:
+    """A sample of episodes, without user ids, for refreshing to rehearse: the newest `length` events of some users."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(len(histories))[:REPLAY_USERS]
+    kept = [histories[user].take(slice(-length, None)) for user in chosen if len(histories[user].rows) >= 2]
+    if not kept:
+        kept = [History(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
+    return {
+        "replay.sizes": torch.tensor([len(history.rows) for history in kept], dtype=torch.int32),
+        "replay.rows": torch.from_numpy(np.concatenate([history.rows for history in kept]).astype(np.int32)),
+        "replay.kinds": torch.from_numpy(np.concatenate([history.kinds for history in kept]).astype(np.uint8)),
+        "replay.preference": torch.from_numpy(np.concatenate([history.preference for history in kept])).half(),
+    }
+
+
+def read_replay(tensors: dict[str, Tensor]) -> list[History]:
+    """The episodes that `build_replay` laid down."""
+    edges = np.cumsum(tensors["replay.sizes"].numpy())[:-1]
+    rows = np.split(tensors["replay.rows"].numpy().astype(np.int64), edges)
+    kinds = np.split(tensors["replay.kinds"].numpy().astype(np.int64), edges)
+    preference = np.split(tensors["replay.preference"].float().numpy(), edges)
+    return [History(*parts) for parts in zip(rows, kinds, preference, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Every choice of a training, made before it starts."""
+
+    learner: LearnerConfig
+    outer: OuterConfig
+    split: SplitConfig
+
+    def to_dict(self) -> dict[str, Any]:
+        """As a manifest keeps it."""
+        return asdict(self)
+
+
+def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
+    """The default recipe, with what the caller chose in its place.
+
+    Args:
+        chosen: values for fields of LearnerConfig and OuterConfig, by name.
+        hold_out: whether to keep cold users and everyone's last event for evaluating.
+    Raises:
+        ValueError: a choice does not exist or does not fit the others.
+    """
+    known = {field.name for kind in (LearnerConfig, OuterConfig) for field in fields(kind)}
+    if unknown := chosen.keys() - known:
+        raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
+
+    def only(kind: type[LearnerConfig] | type[OuterConfig]) -> dict[str, Any]:
+        return {field.name: chosen[field.name] for field in fields(kind) if field.name in chosen}
+
+    split_config = SplitConfig() if hold_out else SplitConfig(cold=0.0, last=False)
+    return Plan(LearnerConfig(**only(LearnerConfig)), OuterConfig(**only(OuterConfig)), split_config)
+
+
+def follow(
+    dataset: Dataset,
+    content: NDArray[np.float32],
+    plan: Plan,
+    *,
+    checkpoint: Path | None = None,
+    progress: Callable[[Progress], None] | None = None,
+) -> Trained:
+    """Train a learner on a data set from nothing.
+
+    Args:
+        content: content vectors, (N, C), in the order of `dataset.items`.
+        checkpoint: where to resume from and to save to after every epoch.
+    Raises:
+        ValueError: the data holds too few users or events to train and validate on.
+    """
+    parts = split(dataset, plan.split)
+    cases = validation_cases(parts.valid)
+    if not cases or not any(len(history.rows) >= 2 for history in parts.warm):
+        raise ValueError(
+            f"too little to learn from: {len(dataset.interactions.users)} users and {len(dataset.interactions)} "
+            "interactions; at least some users must have 3 interactions or more"
+        )
+    torch.manual_seed(plan.outer.seed)
+    described = torch.from_numpy(has_text(dataset))
+    learner = Learner(plan.learner, torch.from_numpy(content) * described[:, None])
+    popularity = count_popularity(parts.warm, len(dataset.items))
+    learner.tower.start_biases(popularity)
+    loop = OuterLoop(learner, plan.outer, popularity)
+    best = train(
+        loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress
+    )
+    return Trained(
+        learner,
+        learner.tensors() | {"popularity": popularity} | build_replay(parts.warm, plan.learner.length, plan.split.seed),
+        plan.to_dict(),
+        {"validation NDCG@10": best, "epochs": float(loop.best_epoch)},
+    )
+
+
+def split_like(dataset: Dataset, snapshot: Snapshot) -> Split:
+    """The split that a snapshot was trained with, on the same data.
+
+    Raises:
+        ValueError: the snapshot was trained on other data, or held nothing out.
+    """
+    manifest = snapshot.manifest
+    if [item.id for item in dataset.items] != [item.id for item in snapshot.items[: len(dataset.items)]]:
+        raise ValueError(
+            f"snapshot {manifest.version} was trained on {manifest.data.get('name')}, whose items are not those of "
+            f"{dataset.name}: evaluate it on the data it was trained on"
+        )
+    config = SplitConfig(**manifest.config["split"])
+    if not config.last and not config.cold:
+        raise ValueError("the snapshot was trained with --no-hold-out: there is nothing it has not seen to rank")
+    return split(dataset, config)
