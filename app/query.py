@@ -53,9 +53,8 @@ class Answer:
 
 
 class Entry(NamedTuple):
-    """An item as it was put: its durable number, and its content vector (C,) of the model named."""
+    """An item as it was put: its lasting number, and its content vector (C,), None where another model made it."""
 
     handle: int
     item: Item
-    content: NDArray[np.float32]
-    content_model: str
+    content: NDArray[np.float32] | None

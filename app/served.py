@@ -23,6 +23,9 @@ from models.item import Item
 from models.learner import Learner
 from models.snapshot import CONTENT, POPULARITY, Manifest, Snapshot
 
+UNKNOWN = -1
+"""The version of a catalogue that could not be read."""
+
 Rows = NDArray[np.int64]
 
 
@@ -35,34 +38,36 @@ class Served:
         snapshot: Snapshot,
         put: Collection[Entry] = (),
         handles: Mapping[str, int] | None = None,
-        catalogue_version: int = 0,
+        catalogue_version: int = UNKNOWN,
     ) -> None:
         """Args:
         learner: restored from `snapshot`, on the device that is to answer.
         put: every item that was put; it has the last word on titles, categories and availability.
-        handles: the durable number of each item that a stored history may name.
+        handles: the lasting number of each item that a stored history may name.
         catalogue_version: the state of the catalogue that `put` and `handles` are.
         """
         self.learner = learner
         self.snapshot = snapshot
         self.catalogue_version = catalogue_version
-        latest = {entry.item.id: entry for entry in put}
+        self.put = {entry.item.id: entry for entry in put}
         known = {item.id for item in snapshot.items}
-        new = [entry for entry in latest.values() if entry.item.id not in known and self._fits(entry)]
+        new = [(entry.item, entry.content) for entry in self.put.values() if entry.item.id not in known]
+        width = snapshot.tensors[CONTENT].shape[1]
+        fitting = [(item, content) for item, content in new if content is not None and content.shape == (width,)]
+        self.held_back = len(new) - len(fitting)  # their content vectors are not of this snapshot's model
         self.items: tuple[Item, ...] = (
-            *(latest[item.id].item if item.id in latest else item for item in snapshot.items),
-            *(entry.item for entry in new),
+            *(self.put[item.id].item if item.id in self.put else item for item in snapshot.items),
+            *(item for item, _ in fitting),
         )
         self.rows = {item.id: row for row, item in enumerate(self.items)}
-        self.held_back = len(latest.keys() - self.rows.keys())  # new, and of another content model than the snapshot
         self._row_of_handle = _row_of_handle(self.rows, handles or {})
         self._available = np.array([item.available for item in self.items], np.bool_)
         self._rows_of_category = _rows_of_category(self.items)
         self._scale = RatingScale(*snapshot.manifest.scale)
         with torch.inference_mode():
-            extra = torch.from_numpy(np.stack([entry.content for entry in new])) if new else None
+            extra = torch.from_numpy(np.stack([content for _, content in fitting])) if fitting else None
             self._vectors, biases = learner.catalogue(extra)
-            popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(new))]).log1p().to(biases)
+            popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(fitting))]).log1p().to(biases)
             self._by_taste: Index = Exact(self._vectors, biases)
             self._by_likeness: Index = Exact(self._vectors, torch.zeros_like(biases))
             self._by_popularity: Index = Exact(self._vectors[:, :0], popularity)
@@ -177,14 +182,9 @@ class Served:
             histories.append(History(row[here], kind[here], liking[here]))
         return histories
 
-    def _fits(self, entry: Entry) -> bool:
-        """Whether an item's content vector can go through this learner's projection."""
-        width = self.snapshot.tensors[CONTENT].shape[1]
-        return entry.content_model == self.manifest.content_model and entry.content.shape == (width,)
-
 
 def _row_of_handle(rows: Mapping[str, int], handles: Mapping[str, int]) -> Rows:
-    """An item's row at the place of its durable number, -1 where it has none; the last place stands for all beyond."""
+    """An item's row at the place of its lasting number, -1 where it has none; the last place stands for all beyond."""
     numbers = {handles[item]: row for item, row in rows.items() if item in handles}
     table = np.full(max(numbers, default=-1) + 2, -1, np.int64)
     table[list(numbers.keys())] = list(numbers.values())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -44,7 +46,7 @@ def publish_snapshot(root: Path, count: int = 60, *, seed: int = 0, parent: str 
             Item(f"i{n}", f"Item {n}", categories=("odd" if n % 2 else "even",), available=n % 10 != 9)
             for n in range(count)
         ],
-        config=learner.config_dict(),
+        config={"learner": asdict(learner.config)},
         content_model=CONTENT_MODEL,
         scale=(1.0, 5.0),
         metrics={},
@@ -66,3 +68,35 @@ def served_of(given: Snapshot, handles: Mapping[str, int] | None = None) -> Serv
     """That snapshot on the CPU; item i3 has handle 1003 unless `handles` says otherwise."""
     numbers = {item.id: 1000 + row for row, item in enumerate(given.items)} if handles is None else handles
     return Served(Learner.restore(given), given, handles=numbers)
+
+
+class Seen:
+    """An observer that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.stages: Counter[str] = Counter()
+        self.batches: list[int] = []
+        self.sheds = 0
+        self.fallbacks: Counter[str] = Counter()
+        self.versions: list[str] = []
+        self.swap_failures: Counter[str] = Counter()
+
+    def stage(self, name: str, seconds: float) -> None:
+        assert seconds >= 0
+        self.stages[name] += 1
+
+    def batch(self, size: int) -> None:
+        self.batches.append(size)
+
+    def shed(self) -> None:
+        self.sheds += 1
+
+    def fallback(self, reason: str) -> None:
+        self.fallbacks[reason] += 1
+
+    def serving(self, version: str, created: str) -> None:
+        assert created
+        self.versions.append(version)
+
+    def swap_failed(self, reason: str) -> None:
+        self.swap_failures[reason] += 1

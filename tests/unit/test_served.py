@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from app.query import Entry, Inline, Query, Records
 from app.served import Served
 from models.interaction import KIND_CODES
 from models.item import Item
-from tests.worlds import CONTENT_MODEL, content_of, served_of, snapshot_of
+from tests.worlds import content_of, served_of, snapshot_of
 
 COUNT = 60
 
@@ -30,8 +31,8 @@ def records(*handles: int, kind: str = "view", value: float = math.nan) -> Recor
     return out
 
 
-def entry(handle: int, id: str, *, model: str = CONTENT_MODEL, **fields: object) -> Entry:
-    return Entry(handle, Item(id, **fields), content_of(1, seed=handle)[0], model)  # type: ignore[arg-type]
+def entry(handle: int, id: str, **fields: Any) -> Entry:
+    return Entry(handle, Item(id, **fields), content_of(1, seed=handle)[0])
 
 
 def ask(served: Served, query: Query, stored: Records | None = None) -> list[str]:
@@ -149,7 +150,8 @@ def test_a_put_item_is_served_through_its_text_alone(served: Served) -> None:
 
 def test_an_item_of_another_content_model_is_held_back(served: Served) -> None:
     short = entry(5002, "short")._replace(content=np.ones(3, np.float32))
-    renewed = served.renewed([entry(5000, "other", model="another"), entry(5001, "fine"), short], {}, 1)
+    other = entry(5000, "other")._replace(content=None)
+    renewed = served.renewed([other, entry(5001, "fine"), short], {}, 1)
     assert renewed.held_back == 2
     assert set(ask(renewed, Query(candidates=["other", "fine", "short"]))) == {"fine"}
 
