@@ -78,6 +78,13 @@ async def test_changes_are_only_what_came_since(catalogue: Catalogue, redis: Red
     assert len((await catalogue.changes(0)).items) == 2
 
 
+async def test_the_version_moves_on_though_the_clock_went_back(catalogue: Catalogue, redis: Redis) -> None:
+    ahead = 1 << 52
+    await redis.set(VERSION_KEY, ahead)
+    assert await catalogue.put([Item("a")], unit_vectors(1), MODEL) == ahead + 1
+    assert len((await catalogue.changes(ahead)).items) == 1
+
+
 async def test_registering_alone_changes_no_item(catalogue: Catalogue) -> None:
     await catalogue.register(["a"])
     version = await catalogue.version()

@@ -174,15 +174,18 @@ async def test_any_name_is_a_user(history: History, redis: Redis, user: str) -> 
 
 async def test_forgotten_means_no_key_and_no_stream_entry(history: History, redis: Redis) -> None:
     await history.append(events("forget-me", 40) + events("keep-me", 40))
+    await history.append(events("forget-me", GENERATION * 2, start=100))
     given = await history.fresh("worker", count=64, block_ms=0)
     assert {event.user for event in given} == {"forget-me", "keep-me"}
-    await history.append(events("forget-me", GENERATION * 2, start=100))
     assert len(await traces(redis, "forget-me")) > GENERATION
 
     await history.forget("forget-me")
 
     assert await traces(redis, "forget-me") == []
     assert await handles(history, "forget-me") == []
+    stream = f"il:{{{partition_of('forget-me')}}}:stream"
+    assert partition_of("forget-me") != partition_of("keep-me")
+    assert (await redis.xpending(stream, GROUP))["pending"] == 0
     # Nor can a worker that was given some of them get at them again, or leave a mark.
     again = await history.reclaim("other", idle_ms=0, count=1000) + await drain(history)
     assert {event.user for event in again} == {"keep-me"}
