@@ -111,6 +111,7 @@ class EmbeddedRedis:
                     return
                 self._wait(end)
             elif launched:
+                shutil.rmtree(self._runtime(), ignore_errors=True)
                 os.close(lock)
                 raise EmbeddedRedisError(f"redis-server stopped as it started; the end of {self.log}:\n{self._tail()}")
             else:

@@ -177,6 +177,7 @@ def test_data_that_cannot_be_loaded_are_an_error_with_the_log(tmp_path: Path) ->
     with pytest.raises(EmbeddedRedisError, match=r"redis\.log"):
         server.start()
     assert not server.alive()
+    assert not Path(unquote(urlsplit(server.url).path)).parent.exists()
 
 
 def test_data_of_a_newer_redis_are_not_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
