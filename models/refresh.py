@@ -102,7 +102,9 @@ def refresh(
         reason = f"{len(cases)} held-out events are too few to judge by; {config.cases} are needed"
         return Refreshed(Verdict(False, reason, len(cases)), {}, items)
     candidate = copy.deepcopy(current)
-    _train(candidate, snapshot, fresh, popularity, config, stop)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # dropout draws from the global generator
+        _train(candidate, snapshot, fresh, popularity, config, stop)
     verdict = judge(current, candidate.eval(), cases, config.tolerance)
     replay = {name: tensor for name, tensor in snapshot.tensors.items() if name.startswith("replay.")}
     return Refreshed(verdict, candidate.tensors() | replay | {POPULARITY: popularity}, items)

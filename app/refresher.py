@@ -1,0 +1,215 @@
+"""The worker: stream -> episodes -> meta-steps on a copy -> gate -> publish.
+
+The stream only says whose history is fresh; what is learned is read from the histories themselves, so that a forgotten
+user leaves nothing to learn. Events are taken off the stream once a verdict has fallen: a worker that dies before then
+leaves them to the next one, and to refresh twice on the same histories does no harm.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event as Flag
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app import announcement
+from app.catalogue import Catalogue
+from app.errors import StoreUnavailable
+from app.heartbeat import EVERY, Heartbeat
+from app.history import History, StreamEvent, UserHistory
+from models import snapshot as snapshots
+from models.episode import History as Events
+from models.interaction import RatingScale
+from models.item import Item
+from models.manifest import SnapshotError
+from models.refresh import RefreshConfig, Refreshed, Stopped, Verdict, catalogue_of, refresh
+from models.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+READ_MS = 1000
+RECLAIM_EVERY = 30.0
+RECLAIM_IDLE_MS = 120_000
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When to refresh: as soon as `events` are fresh, or after `seconds` if any are."""
+
+    events: int = 200
+    seconds: float = 300.0
+    keep: int = 10  # versions left after publishing
+
+
+class Refresher:
+    """Turns fresh events into a better snapshot, one refresh at a time."""
+
+    def __init__(
+        self,
+        history: History,
+        catalogue: Catalogue,
+        heartbeat: Heartbeat,
+        root: Path,
+        schedule: Schedule,
+        config: RefreshConfig,
+    ) -> None:
+        """`root`: the snapshots folder, whose `current` is what serves."""
+        self.history, self.catalogue, self.heartbeat = history, catalogue, heartbeat
+        self.root, self.schedule, self.config = root, schedule, config
+        self.consumer = f"{os.uname().nodename}-{os.getpid()}"
+        self.status: dict[str, Any] = {"pid": os.getpid(), "state": "waiting", "refreshes": 0, "published": 0}
+        self._waiting: dict[tuple[int, bytes], StreamEvent] = {}
+        self._since = time.monotonic()
+        self._reclaimed = float("-inf")
+        self._stopping = Flag()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Refresh until told to stop. Redis may be away for a while; nothing is lost by it."""
+        beating = asyncio.create_task(self._beat(), name="heartbeat")
+        working = asyncio.create_task(self._work(), name="refresher")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            await asyncio.wait({working, stopping, beating}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stopping.set()
+            stopping.cancel()
+            await asyncio.wait({working})
+            beating.cancel()
+            await asyncio.wait({beating})
+        working.result()
+
+    async def _work(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._gather()
+                if self._due():
+                    await self.refresh()
+            except StoreUnavailable as error:
+                log.warning("waiting for Redis: %s", error)
+                await asyncio.sleep(1)
+            except SnapshotError as error:
+                self.status |= {"state": "waiting", "error": str(error)}
+                log.error("no snapshot to refresh: %s", error)
+                await asyncio.sleep(5)
+            except Exception as error:
+                # What broke this refresh must not end all refreshing; the events stay on the stream for a later try.
+                log.exception("the refresh failed")
+                self.status |= {"state": "waiting", "error": str(error)}
+                self._waiting.clear()
+                await asyncio.sleep(5)
+
+    async def _gather(self) -> None:
+        """Take what is fresh, and now and then what a dead worker left."""
+        found: list[StreamEvent] = []
+        if time.monotonic() - self._reclaimed > RECLAIM_EVERY:
+            found += await self.history.reclaim(self.consumer, RECLAIM_IDLE_MS)
+            self._reclaimed = time.monotonic()
+        found += await self.history.fresh(self.consumer, self.schedule.events, READ_MS)
+        if found and not self._waiting:
+            self._since = time.monotonic()
+        self._waiting |= {(event.partition, event.entry_id): event for event in found}
+
+    def _due(self) -> bool:
+        enough = len(self._waiting) >= self.schedule.events
+        return enough or (bool(self._waiting) and time.monotonic() - self._since >= self.schedule.seconds)
+
+    async def refresh(self) -> Verdict | None:
+        """Refresh on the events gathered so far; None when told to stop meanwhile, and they are kept."""
+        events = list(self._waiting.values())
+        self.status |= {"state": "refreshing", "events": len(events)}
+        began = time.monotonic()
+        current = await asyncio.to_thread(snapshots.read, self.root / "current")
+        changes = await self.catalogue.changes(0, current.manifest.content_model)
+        put = [(item, content) for _, item, content in changes.items]
+        items = catalogue_of(current, put)
+        content = {item.id: vector for item, vector in put if vector is not None}
+        fresh = await self._fresh_histories(events, items, current)
+        try:
+            refreshed = await asyncio.to_thread(
+                refresh, current, fresh, items, content, self.config, self._stopping.is_set
+            )
+        except Stopped:
+            return None
+        verdict = refreshed.verdict
+        if verdict.publish:
+            version = await asyncio.to_thread(self._publish, current, refreshed, len(events))
+            if version is None:
+                log.info("kept: another snapshot was published meanwhile; its own events come with the next refresh")
+            else:
+                await announcement.announce(self.history.redis, version)
+                self.status |= {"published": self.status["published"] + 1, "version": version}
+        await self.history.done(events)
+        self._waiting.clear()
+        took = time.monotonic() - began
+        log.info("%s after %.1f s: %s", "published" if verdict.publish else "kept", took, verdict.reason)
+        self.status |= {
+            "state": "waiting",
+            "refreshes": self.status["refreshes"] + 1,
+            "seconds": round(took, 2),
+            "verdict": asdict(verdict),
+        }
+        return verdict
+
+    async def _fresh_histories(
+        self, events: Sequence[StreamEvent], items: Sequence[Item], current: Snapshot
+    ) -> list[Events]:
+        """The histories of users with fresh events, in rows of `items`. Who was forgotten has none."""
+        users = list(dict.fromkeys(event.user for event in events))
+        histories = await self.history.read(users)
+        row_of_id = {item.id: row for row, item in enumerate(items)}
+        await self.catalogue.resolve(list(row_of_id))
+        handles = self.catalogue.handles
+        row_of = np.full(max(handles.values(), default=0) + 1, -1, np.int64)
+        for name, row in row_of_id.items():
+            if name in handles:
+                row_of[handles[name]] = row
+        scale = RatingScale(*current.manifest.scale)
+        return [found for history in histories if len((found := _events(history, row_of, scale)).rows) >= 2]
+
+    def _publish(self, current: Snapshot, refreshed: Refreshed, events: int) -> str | None:
+        """Write and point at the candidate, unless what it grew from is no longer current."""
+        manifest, verdict = current.manifest, refreshed.verdict
+        folder = snapshots.write(
+            self.root,
+            tensors=refreshed.tensors,
+            items=refreshed.items,
+            config=manifest.config,
+            content_model=manifest.content_model,
+            scale=manifest.scale,
+            metrics={"gate NDCG@10": verdict.candidate, "gate NDCG@10 before": verdict.current},
+            parent=manifest.version,
+            created=datetime.now(UTC).isoformat(),
+            data=manifest.data | {"fresh events": events},
+        )
+        if snapshots.current(self.root) != manifest.version:
+            return None
+        snapshots.publish(self.root, folder.name)
+        snapshots.prune(self.root, self.schedule.keep)
+        return folder.name
+
+    async def _beat(self) -> None:
+        while True:
+            try:
+                await self.heartbeat.beat(**self.status, lag=await self.history.pending())
+            except StoreUnavailable as error:
+                log.warning("no sign of life given: %s", error)
+            await asyncio.sleep(EVERY)
+
+
+def _events(history: UserHistory, row_of: NDArray[np.int64], scale: RatingScale) -> Events:
+    """A stored history as the learner takes it; events on items that are not in the catalogue are passed over."""
+    records = history.records
+    handles = records["handle"].astype(np.int64)
+    rows = row_of[np.minimum(handles, len(row_of) - 1)]
+    kept = (handles < len(row_of)) & (rows >= 0)
+    kinds = records["kind"][kept].astype(np.int64)
+    return Events(rows[kept], kinds, scale.preference(kinds, records["value"][kept]))
