@@ -1,0 +1,248 @@
+"""The use case: ids in, ids out. Keeps the engine on the newest sound snapshot and on the catalogue as it is.
+
+What is served moves by one reference, between two batches:
+    when the catalogue has moved   the batch that sees it in Redis waits for the items, and is computed with them
+    when `current` has moved       the watcher loads the snapshot aside and warms it, then swaps
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app import announcement, engine, succession
+from app.catalogue import VERSION_KEY, Catalogue
+from app.errors import NotFound, NotReady, StoreUnavailable
+from app.history import History
+from app.query import Answer, Entry, Query, Records
+from app.served import UNKNOWN, Served
+from models.item import Item
+from models.learner import Learner
+from models.manifest import Manifest
+from models.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+RETRY = 0.25
+"""Seconds between looks for a Redis that is away."""
+
+Encode = Callable[[str, Sequence[str]], Awaitable[NDArray[np.float32]]]
+"""(content model, texts) -> content vectors, (texts, C)."""
+
+Stock = tuple[list[Entry], dict[str, int], int]
+"""Items as they were put, the handle of every item, and the version of the catalogue that these are."""
+
+
+class Observer(engine.Observer, succession.Observer, Protocol):
+    """Told what the engine does and which snapshot is served."""
+
+
+class Recommender:
+    """Start it on the loop it is to live on, and close it there."""
+
+    def __init__(
+        self,
+        history: History,
+        catalogue: Catalogue,
+        path: Path,
+        encode: Encode,
+        observer: Observer,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        max_batch: int = 64,
+        queue_limit: int = 512,
+        poll: float = 1.0,
+    ) -> None:
+        """Args:
+        path: a snapshots folder or its `current`, both followed as they move, or one version, to stay on.
+        encode: how the text of an item that is put becomes a content vector.
+        device: `auto`, or what torch calls it.
+        threads, max_batch, queue_limit: the engine's.
+        poll: seconds between looks at `current`.
+        """
+        self._history = history
+        self._catalogue = catalogue
+        self._encode = encode
+        self._threads = threads
+        self._max_batch = max_batch
+        self._poll = poll
+        self._engine = engine.Engine(
+            self._read, observer, max_batch=max_batch, queue_limit=queue_limit, threads=threads
+        )
+        self._succession = succession.Succession(path, self._engine, self._prepare, observer, device)
+        self._away = False  # Redis; while it is, no batch waits for it
+        self._announced: bytes | None = None
+        self._illegible: int | None = None  # a version of the catalogue that is not to be tried again
+        self._look = asyncio.Event()
+        self._renewing = asyncio.Lock()
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Load, warm and serve the current snapshot, or the newest sound one there is. Redis may be away.
+
+        Raises SnapshotError where there is none.
+        """
+        torch.set_num_threads(self._threads)
+        await self._succession.begin()
+        self._engine.start()
+        self._watcher = asyncio.create_task(self._watch(), name="watcher")
+
+    async def close(self) -> None:
+        """Answer what waits, then stop."""
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+        await self._engine.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether queries are being answered."""
+        return self._engine.alive
+
+    @property
+    def ready(self) -> bool:
+        """A snapshot is loaded and warm, and the engine is alive. Redis may be away."""
+        return self._engine.alive  # it starts with a snapshot, and only then
+
+    @property
+    def depth(self) -> int:
+        """How many queries wait."""
+        return self._engine.depth
+
+    @property
+    def manifest(self) -> Manifest:
+        """Of the snapshot that is served. Raises NotReady before there is one."""
+        return self._engine.served.manifest
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """The range of ratings; None before there is a snapshot."""
+        try:
+            return self.manifest.scale
+        except NotReady:
+            return None
+
+    async def recommend(self, query: Query, *, fallback: bool = False) -> Answer:
+        """The best items. With `fallback`, categories that leave nothing are dropped.
+
+        Raises Overloaded or NotReady.
+        """
+        answer = await self._engine.ask(query)
+        if fallback and not answer.items and query.categories is not None:
+            answer = await self._engine.ask(replace(query, categories=None))
+        return answer
+
+    async def similar(self, item_id: str, k: int) -> Answer:
+        """The items most like this one. Raises NotFound, Overloaded or NotReady."""
+        answer = await self._engine.ask(Query(like=item_id, k=k))
+        if not answer.items and item_id not in self._engine.served.rows:
+            raise NotFound(f"There is no item {item_id!r}.", field="item_id")
+        return answer
+
+    def item(self, item_id: str) -> Item | None:
+        """What is known here of an item; None for an unknown one."""
+        served = self._engine.served
+        if item_id in served.put:
+            return served.put[item_id].item
+        return served.items[served.rows[item_id]] if item_id in served.rows else None
+
+    async def put(self, items: Sequence[Item]) -> int:
+        """Add or change items; they can be recommended once this returns. Returns the catalogue's version with them.
+
+        Raises StoreUnavailable, or Unavailable where their text cannot be encoded.
+        """
+        model = self.manifest.content_model
+        vectors = await self._encode(model, [item.content for item in items])
+        version = await self._catalogue.put(items, vectors, model)
+        await self._renew()
+        return version
+
+    async def rollback(self) -> Manifest:
+        """Go back to the parent of what is served; its manifest. Raises SnapshotRefused where that cannot be."""
+        await self._succession.go_back()
+        return self.manifest
+
+    async def _read(self, users: Sequence[str]) -> list[Records]:
+        """The engine's way to the histories: one MGET, which also says whether catalogue or snapshot have moved."""
+        if self._away:
+            raise StoreUnavailable("Redis does not answer.")
+        try:
+            histories, (version, announced) = await self._history.read_with(users, (VERSION_KEY, announcement.KEY))
+            await self._renew_if_moved(int(version or 0))
+        except StoreUnavailable:
+            self._away = True
+            self._look.set()
+            raise
+        if announced != self._announced:
+            self._announced = announced
+            self._look.set()
+        return [history.records for history in histories]
+
+    async def _renew_if_moved(self, version: int) -> None:
+        if version in (self._engine.served.catalogue_version, self._illegible):
+            return
+        try:
+            await self._renew()
+        except StoreUnavailable:
+            raise
+        except Exception:  # what was put must never stop what can be answered
+            log.exception("the catalogue cannot be read; it stays as it was until it moves again")
+            self._illegible = version
+
+    async def _renew(self) -> None:
+        """Bring what is served to the catalogue as it is. Raises StoreUnavailable."""
+        async with self._renewing:
+            while True:
+                served = self._engine.served
+                renewed = await asyncio.to_thread(served.renewed, *await self._stock(served.snapshot, served))
+                if self._engine.served is served:  # else a snapshot was swapped in meanwhile
+                    self._engine.swap(renewed)
+                    return
+
+    async def _prepare(self, found: Snapshot, learner: Learner) -> Served:
+        """A snapshot with the catalogue as it is, warm."""
+        try:
+            stock = await self._stock(found, None)
+        except StoreUnavailable:
+            stock = ([], {}, UNKNOWN)  # the batch that finds Redis back brings the rest
+        served = await asyncio.to_thread(Served, learner, found, *stock)
+        await asyncio.to_thread(served.warm, self._max_batch)
+        if served.held_back:
+            log.warning("%d items are held back: their content vectors are of another model", served.held_back)
+        return served
+
+    async def _stock(self, found: Snapshot, known: Served | None) -> Stock:
+        """Every item that was put; from what is `known`, only the changes are read. Raises StoreUnavailable."""
+        since = UNKNOWN if known is None else known.catalogue_version
+        if since == UNKNOWN:
+            await self._catalogue.register(item.id for item in found.items)
+        changes = await self._catalogue.changes(max(since, 0), found.manifest.content_model)
+        put = {} if known is None else dict(known.put)
+        put |= {item.id: Entry(handle, item, content) for handle, item, content in changes.items}
+        return list(put.values()), dict(self._catalogue.handles), changes.version
+
+    async def _watch(self) -> None:
+        """Look for a Redis that was away and for a `current` that has moved: when told to, and now and then."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(self._poll, RETRY) if self._away else self._poll):
+                    await self._look.wait()
+            self._look.clear()
+            try:
+                if self._away:
+                    with suppress(StoreUnavailable):
+                        await self._catalogue.version()
+                        self._away = False
+                await self._succession.follow()
+            except Exception:
+                log.exception("a look failed; another follows")

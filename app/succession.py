@@ -1,0 +1,141 @@
+"""Which snapshot is served, and which comes after it: the first, the one that `current` moves to, and the way back.
+
+A snapshot is loaded and warmed aside and swapped in between two batches. One that cannot be is left out, and the one
+before goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from app.engine import Engine
+from app.errors import SnapshotRefused
+from app.served import Served
+from models import snapshot
+from models.learner import Learner
+from models.snapshot import Snapshot, SnapshotError
+
+log = logging.getLogger(__name__)
+
+Prepare = Callable[[Snapshot, Learner], Awaitable[Served]]
+"""Makes a snapshot ready to answer: with the catalogue as it is, and warm."""
+
+
+class Observer(Protocol):
+    """Told what is served, and what is not."""
+
+    def serving(self, version: str, created: str) -> None:
+        """This snapshot answers from now on; `created` is an ISO time."""
+
+    def swap_failed(self, reason: str) -> None:
+        """A snapshot was left out: it is `unreadable`, or its loading `failed` for another reason."""
+
+
+class Succession:
+    """Follows a snapshots folder for one engine."""
+
+    def __init__(self, path: Path, engine: Engine, prepare: Prepare, observer: Observer, device: str) -> None:
+        """Args:
+        path: a snapshots folder or its `current`, both followed as they move, or one version, to stay on.
+        device: `auto`, or what torch calls it.
+        """
+        follows = path.name == snapshot.CURRENT or not (path / snapshot.MANIFEST).exists()
+        self._root = path.parent if path.name == snapshot.CURRENT else path
+        self._pinned = None if follows else path
+        self._engine = engine
+        self._prepare = prepare
+        self._observer = observer
+        self._device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self._pointer: str | None = None  # where `current` pointed when it was last acted on
+        self._swapping = asyncio.Lock()
+        self.failures: Counter[str] = Counter()
+
+    async def begin(self) -> None:
+        """Serve the current snapshot or, where it is not sound, the newest that is.
+
+        Raises SnapshotError where there is none.
+        """
+        if self._pinned is not None:
+            self._serve(await self._load(self._pinned))
+            return
+        self._pointer = snapshot.current(self._root)
+        others = [version for version in reversed(snapshot.versions(self._root)) if version != self._pointer]
+        refused: SnapshotError | None = None
+        for version in [self._pointer or snapshot.CURRENT, *others]:
+            try:
+                self._serve(await self._load(self._root / version))
+                return
+            except SnapshotError as error:
+                self._leave_out(version, "unreadable")
+                refused = refused or error
+        if refused is not None:
+            raise refused
+
+    async def follow(self) -> None:
+        """Serve what `current` points at, if it has moved. What cannot be served is tried again when it moves again."""
+        if self._pinned is not None:
+            return
+        async with self._swapping:
+            pointer = snapshot.current(self._root)
+            if pointer is None or pointer == self._pointer:
+                return
+            self._pointer = pointer
+            if pointer == self._engine.served.snapshot.version:
+                return
+            try:
+                self._serve(await self._load(self._root / pointer))
+            except SnapshotError:
+                self._leave_out(pointer, "unreadable")
+            except Exception:
+                self._leave_out(pointer, "failed")
+
+    async def go_back(self) -> None:
+        """Publish and serve the parent of what is served, or what is served where `current` points elsewhere.
+
+        Raises SnapshotRefused where there is no sound version to go back to; nothing has changed then.
+        """
+        if self._pinned is not None:
+            raise SnapshotRefused("This service was started on one version and stays on it.")
+        async with self._swapping:
+            served = self._engine.served
+            astray = snapshot.current(self._root) != served.snapshot.version
+            version = served.snapshot.version if astray else served.manifest.parent
+            if version is None:
+                raise SnapshotRefused("The snapshot that is served has no parent to go back to.")
+            try:
+                target = served if astray else await self._load(self._root / version)
+                await asyncio.to_thread(snapshot.publish, self._root, version)
+            except (SnapshotError, OSError) as error:
+                log.exception("no way back to snapshot %s", version)
+                raise SnapshotRefused(f"Version {version} cannot be gone back to; the log says why.") from error
+            self._pointer = version
+            if not astray:
+                self._serve(target)
+
+    async def _load(self, folder: Path) -> Served:
+        return await self._prepare(*await asyncio.to_thread(_restore, folder, self._device))
+
+    def _serve(self, served: Served) -> None:
+        self._engine.swap(served)
+        self._observer.serving(served.manifest.version, served.manifest.created)
+        log.info("serving snapshot %s on %s", served.manifest.version, self._device)
+
+    def _leave_out(self, version: str, reason: str) -> None:
+        log.exception("snapshot %s is not served: %s", version, reason)
+        self.failures[reason] += 1
+        self._observer.swap_failed(reason)
+
+
+def _restore(folder: Path, device: torch.device) -> tuple[Snapshot, Learner]:
+    found = snapshot.read(folder)
+    try:
+        return found, Learner.restore(found).to(device)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise SnapshotError(f"{folder} holds no learner that this innerloop can restore: {error}") from error

@@ -1,0 +1,296 @@
+"""The recommender on a real Redis, a real snapshots folder and a real learner with random parameters."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from redis.asyncio import Redis
+
+from app import announcement
+from app.catalogue import VECTOR_KEY, VERSION_KEY, Catalogue
+from app.embedded import EmbeddedRedis
+from app.errors import NotFound, SnapshotRefused, StoreUnavailable
+from app.history import Event, History
+from app.query import Answer, Query
+from app.recommender import Recommender
+from app.store import connect
+from models import snapshot
+from models.interaction import KIND_CODES
+from models.item import Item
+from models.snapshot import SnapshotError
+from tests.worlds import CONTENT_MODEL, CONTENT_WIDTH, Seen, publish_snapshot
+
+numbers = itertools.count()
+
+
+async def encode(model: str, texts: Sequence[str]) -> NDArray[np.float32]:
+    """A content vector from a text's hash: the same for the same text."""
+    assert model == CONTENT_MODEL
+    seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") for text in texts]
+    vectors = np.stack([np.random.default_rng(seed).normal(size=CONTENT_WIDTH) for seed in seeds])
+    unit: NDArray[np.float32] = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit
+
+
+class Replica:
+    """A recommender as one process has it: with a catalogue and a history of its own."""
+
+    def __init__(self, redis: Redis, path: Path, **options: Any) -> None:
+        self.seen = Seen()
+        self.history, self.catalogue = History(redis), Catalogue(redis)
+        self.recommender = Recommender(
+            self.history, self.catalogue, path, encode, self.seen, device="cpu", **({"poll": 0.05} | options)
+        )
+
+    async def view(self, user: str, *items: str) -> None:
+        handles = await self.catalogue.resolve(items)
+        view = KIND_CODES["view"]
+        await self.history.append([Event(f"e{next(numbers)}", user, handles[item], view) for item in items])
+
+    async def ask(self, user: str, **rest: Any) -> Answer:
+        return await self.recommender.recommend(Query(user=user, **rest))
+
+
+Start = Callable[..., Awaitable[Replica]]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    publish_snapshot(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+async def start(root: Path, redis: Redis) -> AsyncIterator[Start]:
+    async with AsyncExitStack() as stack:
+
+        async def start(path: Path = root, client: Redis = redis, **options: Any) -> Replica:
+            replica = Replica(client, path, **options)
+            await replica.recommender.start()
+            stack.push_async_callback(replica.recommender.close)
+            return replica
+
+        yield start
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_an_event_is_in_the_next_answer_on_every_replica(start: Start) -> None:
+    one, two = await start(), await start()
+    before = await one.ask("u")
+    assert before == await two.ask("u")
+    assert not before.degraded
+    await one.view("u", *before.items[:3])
+    after = await two.ask("u")
+    assert after == await one.ask("u")
+    assert not set(before.items[:3]) & set(after.items)
+    await two.history.forget("u")
+    assert await one.ask("u") == before
+
+
+async def test_a_put_item_is_served_at_once_on_every_replica(start: Start) -> None:
+    one, two = await start(), await start()
+    await two.ask("u")
+    await one.recommender.put([Item("new", "A new one", categories=("fresh",)), Item("i0", "Renamed", available=False)])
+    for replica in (two, one):
+        assert (await replica.ask("u", categories=["fresh"])).items == ["new"]
+        assert (await replica.ask("u", candidates=["i0"])).items == []
+        assert replica.recommender.item("i0") == Item("i0", "Renamed", available=False)
+        assert "new" not in (await replica.recommender.similar("new", 5)).items
+    await one.view("u", "new")
+    assert (await two.ask("u", categories=["fresh"])).items == []
+    await one.recommender.put([Item("new", "Moved", categories=("other",))])
+    assert (await two.ask("v", categories=["other"])).items == ["new"]
+    assert (await two.ask("v", categories=["fresh"])).items == []
+
+
+async def test_an_empty_category_can_fall_back(start: Start) -> None:
+    recommender = (await start()).recommender
+    nowhere = Query(categories=["nowhere"])
+    assert (await recommender.recommend(nowhere)).items == []
+    assert await recommender.recommend(nowhere, fallback=True) == await recommender.recommend(Query())
+
+
+async def test_items(start: Start) -> None:
+    recommender = (await start()).recommender
+    item = recommender.item("i3")
+    assert item is not None
+    assert item.title == "Item 3"
+    assert recommender.item("unknown") is None
+    assert len((await recommender.similar("i3", 7)).items) == 7
+    with pytest.raises(NotFound, match="unknown"):
+        await recommender.similar("unknown", 7)
+
+
+async def test_a_new_snapshot_is_served_and_no_request_fails(start: Start, root: Path) -> None:
+    replica = await start()
+    versions: list[str] = []
+
+    async def load() -> None:
+        while len(set(versions)) < 3:
+            answers = await asyncio.gather(*(replica.ask(str(n)) for n in range(8)))
+            assert all(len(answer.items) == 10 and not answer.degraded for answer in answers)
+            versions.extend(answer.snapshot for answer in answers)
+
+    loading = asyncio.create_task(load())
+    published = [snapshot.current(root)]
+    for seed in (1, 2):
+        published.append(await asyncio.to_thread(publish_snapshot, root, seed=seed, parent=published[-1]))
+        await until(lambda: replica.recommender.manifest.version == published[-1])
+        await asyncio.sleep(0.05)
+    await asyncio.wait_for(loading, 10)
+    assert list(dict.fromkeys(versions)) == published == replica.seen.versions
+
+
+async def test_a_put_item_and_a_history_outlive_a_swap_to_other_rows(start: Start, root: Path) -> None:
+    replica = await start()
+    await replica.recommender.put([Item("new", categories=("fresh",))])
+    await replica.view("u", "i1", "i2", "new")
+    version = await asyncio.to_thread(publish_snapshot, root, 80, seed=3)
+    await until(lambda: replica.recommender.manifest.version == version)
+    everything = (await replica.ask("u", k=100)).items
+    assert "i79" not in everything  # unavailable
+    assert "i78" in everything
+    assert not {"i1", "i2", "new"} & set(everything)
+    assert (await replica.ask("v", categories=["fresh"])).items == ["new"]
+
+
+async def test_an_announcement_is_acted_on_before_the_next_look(start: Start, root: Path, redis: Redis) -> None:
+    replica = await start(poll=3600)
+    version = await asyncio.to_thread(publish_snapshot, root, seed=1)
+    await replica.ask("u")
+    await asyncio.sleep(0.1)
+    assert replica.recommender.manifest.version != version
+    await announcement.announce(redis, version)
+    await replica.ask("u")
+    await until(lambda: replica.recommender.manifest.version == version)
+
+
+@pytest.mark.parametrize("name", [snapshot.MODEL, snapshot.ITEMS, snapshot.MANIFEST])
+async def test_a_corrupt_snapshot_is_never_served(start: Start, root: Path, tmp_path: Path, name: str) -> None:
+    good = snapshot.current(root)
+    replica = await start()
+    aside = tmp_path / "aside"
+    bad = await asyncio.to_thread(publish_snapshot, aside, seed=1)
+    file = aside / bad / name
+    file.write_bytes(file.read_bytes()[:-9])
+    (aside / bad).rename(root / bad)
+    snapshot.publish(root, bad)
+    await until(lambda: replica.seen.swap_failures.total() > 0)
+    await asyncio.sleep(0.3)
+    assert replica.seen.swap_failures == {"unreadable": 1}  # and not tried again and again
+    assert (await replica.ask("u")).snapshot == good
+    assert (await (await start()).ask("u")).snapshot == good  # nor after a restart
+    assert (await replica.recommender.rollback()).version == good
+    assert snapshot.current(root) == good
+
+
+async def test_rollback_goes_to_the_parent_and_no_further(start: Start, root: Path) -> None:
+    first = snapshot.current(root)
+    second = publish_snapshot(root, seed=1, parent=first)
+    one, two = await start(), await start()
+    assert (await one.recommender.rollback()).version == first
+    assert snapshot.current(root) == first
+    assert (await one.ask("u")).snapshot == first
+    await until(lambda: two.recommender.manifest.version == first)
+    with pytest.raises(SnapshotRefused, match="no parent"):
+        await one.recommender.rollback()
+    assert one.seen.versions == [second, first]
+
+
+async def test_one_version_is_stayed_on(start: Start, root: Path) -> None:
+    first = snapshot.current(root)
+    assert first is not None
+    pinned, following = await start(root / first), await start(root / "current")
+    second = await asyncio.to_thread(publish_snapshot, root, seed=1, parent=first)
+    await until(lambda: following.recommender.manifest.version == second)
+    assert (await pinned.ask("u")).snapshot == first
+    with pytest.raises(SnapshotRefused, match="one version"):
+        await pinned.recommender.rollback()
+
+
+async def test_without_any_snapshot_it_does_not_start(tmp_path: Path, redis: Redis) -> None:
+    replica = Replica(redis, tmp_path / "empty")
+    assert replica.recommender.scale is None
+    with pytest.raises(SnapshotError, match="innerloop train"):
+        await replica.recommender.start()
+    assert not replica.recommender.ready
+
+
+async def test_redis_away_at_the_start_then_there_then_gone_then_back(start: Start, tmp_path: Path) -> None:
+    server = EmbeddedRedis(tmp_path / "redis")
+    server.start()
+    url = server.url
+    server.stop()
+    client = connect(url)
+    try:
+        replica = await start(client=client)
+        assert replica.recommender.ready
+        lost = await replica.ask("u", k=4, categories=["odd"])
+        assert lost.degraded
+        assert lost.items == ["i1", "i3", "i5", "i7"]
+        server.start()
+        await asyncio.sleep(0.6)
+        assert not (await replica.ask("u")).degraded
+        await replica.view("u", "i1")
+        await replica.recommender.put([Item("new", categories=("fresh",))])
+        server.stop()
+        assert (await replica.ask("u")).degraded
+        with pytest.raises(StoreUnavailable):
+            await replica.recommender.put([Item("newer")])
+        server.start()
+        await asyncio.sleep(0.6)
+        found = await replica.ask("u", k=100)
+        assert not found.degraded
+        assert "i1" not in found.items
+        assert (await replica.ask("u", categories=["fresh"])).items == ["new"]
+        assert set(replica.seen.fallbacks) == {"store-unavailable"}
+    finally:
+        await client.aclose()
+        server.stop()
+
+
+async def test_a_store_that_lost_its_data_is_filled_again(start: Start, redis: Redis) -> None:
+    replica = await start()
+    await replica.recommender.put([Item("new", categories=("fresh",))])
+    await redis.flushall()
+    assert not (await replica.ask("u")).degraded
+    await replica.view("u", "i4", "new")
+    for one in (replica, await start()):
+        assert (await one.ask("u", candidates=["i4", "i6"])).items == ["i6"]
+    # What this process was told of an item it still knows; it is gone for the others until it is put again.
+    assert (await replica.ask("v", categories=["fresh"])).items == ["new"]
+
+
+async def test_an_item_that_cannot_be_read_stops_nothing(start: Start, redis: Redis) -> None:
+    replica = await start()
+    await replica.recommender.put([Item("new")])
+    await redis.hset("il:{items}:data", "new", "{not json")
+    await redis.incr(VERSION_KEY)
+    await redis.zincrby("il:{items}:changed", 1, "new")
+    assert not (await replica.ask("u")).degraded
+    await replica.view("u", "i1")
+    assert "i1" not in (await replica.ask("u", k=100)).items
+    await replica.recommender.put([Item("new", categories=("fresh",))])
+    assert (await replica.ask("u", categories=["fresh"])).items == ["new"]
+
+
+async def test_an_item_whose_vector_another_model_made_is_held_back(start: Start, redis: Redis) -> None:
+    await (await start()).recommender.put([Item("new", categories=("fresh",))])
+    await redis.hset(VECTOR_KEY, "new", b"another\0" + bytes(2 * CONTENT_WIDTH))
+    replica = await start()
+    assert (await replica.ask("u", categories=["fresh"])).items == []
+    assert replica.recommender.item("new") == Item("new", categories=("fresh",))
