@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 FORMAT = 1
+MANIFEST = "manifest.json"
 
 
 class SnapshotError(Exception):
@@ -75,3 +77,25 @@ def version_of(manifest: Mapping[str, Any]) -> str:
     rest = {name: value for name, value in manifest.items() if name != "version"}
     text = json.dumps(rest, sort_keys=True, allow_nan=False)
     return f"{created.astimezone(UTC):%Y%m%dT%H%M%S%f}"[:-3] + f"-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def manifest_of(folder: Path) -> Manifest:
+    """The manifest of a version's folder. Raises SnapshotError, naming the file."""
+    try:
+        return Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        why = "there is no such folder" if not folder.is_dir() else f"it has no readable {MANIFEST}, so it is partial"
+        raise SnapshotError(f"{folder} is not a snapshot: {why}. Train one with `innerloop train`.") from error
+    except (SnapshotError, UnicodeDecodeError) as error:
+        raise SnapshotError(f"{folder / MANIFEST}: {error}. Train it again, or serve another.") from error
+
+
+def checksum(path: Path) -> str:
+    """A file's SHA-256. Raises SnapshotError where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SnapshotError(
+            f"{path} cannot be read, so this snapshot is partial. Copy it again, or serve another."
+        ) from error

@@ -14,7 +14,6 @@ swapped in one step. Every read checks every byte.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -30,15 +29,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.item import Item
-from models.manifest import FORMAT, Manifest, SnapshotError, version_of
+from models.manifest import FORMAT, MANIFEST, Manifest, SnapshotError, checksum, manifest_of, version_of
 
 __all__ = [
-    "CONTENT", "FORMAT", "POPULARITY", "Manifest", "Snapshot", "SnapshotError",
+    "CONTENT", "FORMAT", "ITEMS", "MANIFEST", "MODEL", "POPULARITY", "Manifest", "Snapshot", "SnapshotError",
     "current", "prune", "publish", "read", "versions", "write",
 ]  # fmt: skip
 
 CURRENT = "current"
-MODEL, ITEMS, MANIFEST = "model.safetensors", "items.jsonl", "manifest.json"
+MODEL, ITEMS = "model.safetensors", "items.jsonl"
 CONTENT, POPULARITY = "tower.content", "popularity"
 """The tensors with a row an item that every snapshot has: content vectors (N, C), interaction counts (N,)."""
 
@@ -99,7 +98,7 @@ def write(
             "metrics": {name: float(value) for name, value in metrics.items()},
             "items": len(items),
             "data": dict(data),
-            "checksums": {name: _checksum(aside / name) for name in (MODEL, ITEMS)},
+            "checksums": {name: checksum(aside / name) for name in (MODEL, ITEMS)},
         }
         try:
             manifest["version"] = version_of(manifest)
@@ -188,9 +187,9 @@ def prune(root: Path, keep: int) -> list[str]:
 
 
 def _read(folder: Path) -> Snapshot:
-    manifest = _manifest(folder)
+    manifest = manifest_of(folder)
     for name in (MODEL, ITEMS):
-        if _checksum(folder / name) != manifest.checksums.get(name):
+        if checksum(folder / name) != manifest.checksums.get(name):
             raise SnapshotError(
                 f"{folder / name} is corrupt: its SHA-256 is not the manifest's. Copy it again, or serve another."
             )
@@ -204,19 +203,9 @@ def _read(folder: Path) -> Snapshot:
     return Snapshot(manifest, {name: _widened(tensor) for name, tensor in tensors.items()}, items)
 
 
-def _manifest(folder: Path) -> Manifest:
-    try:
-        return Manifest.from_json((folder / MANIFEST).read_text(encoding="utf-8"))
-    except OSError as error:
-        why = "there is no such folder" if not folder.is_dir() else f"it has no readable {MANIFEST}, so it is partial"
-        raise SnapshotError(f"{folder} is not a snapshot: {why}. Train one with `innerloop train`.") from error
-    except (SnapshotError, UnicodeDecodeError) as error:
-        raise SnapshotError(f"{folder / MANIFEST}: {error}. Train it again, or serve another.") from error
-
-
 def _parent(root: Path) -> str | None:
     try:
-        return _manifest((root / CURRENT).resolve()).parent
+        return manifest_of((root / CURRENT).resolve()).parent
     except SnapshotError:
         return None
 
@@ -247,16 +236,6 @@ def _item(line: str) -> Item:
 
 def _widened(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.float() if tensor.dtype == torch.float16 else tensor
-
-
-def _checksum(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SnapshotError(
-            f"{path} cannot be read, so this snapshot is partial. Copy it again, or serve another."
-        ) from error
 
 
 def _fsync(path: Path) -> None:
