@@ -10,7 +10,9 @@ from pydantic import BaseModel, Field
 class EventResult(BaseModel):
     event_id: str | None = Field(description="Null where the event was refused and had none.")
     status: Literal["accepted", "duplicate", "refused"]
-    detail: str | None = Field(None, description="Why it was refused.", exclude_if=lambda detail: detail is None)
+    detail: str | None = Field(
+        default=None, description="Why it was refused.", exclude_if=lambda detail: detail is None
+    )
 
 
 class EventResults(BaseModel):
@@ -22,7 +24,7 @@ class EventResults(BaseModel):
 
 class Recommended(BaseModel):
     item_id: str
-    score: float | None = Field(None, exclude_if=lambda score: score is None)
+    score: float | None = Field(default=None, exclude_if=lambda score: score is None)
 
 
 class Recommendation(BaseModel):
@@ -68,8 +70,8 @@ class UserHistoryOut(BaseModel):
 
 class Check(BaseModel):
     status: Literal["pass", "warn", "fail"]
-    output: str | None = Field(None, exclude_if=lambda output: output is None)
-    observed: dict[str, Any] | None = Field(None, exclude_if=lambda observed: observed is None)
+    output: str | None = Field(default=None, exclude_if=lambda output: output is None)
+    observed: dict[str, Any] | None = Field(default=None, exclude_if=lambda observed: observed is None)
 
 
 class Health(BaseModel):

@@ -75,11 +75,12 @@ async def _http(request: Request, error: Exception) -> Response:
     if detail == HTTPStatus(error.status_code).phrase:
         detail = _DETAILS.get(error.status_code, detail)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        # One path may have a route a method; the exception knows of the first only.
+        # One path may have a route for each method; the exception knows of the first only.
         allowed = _methods(request.app.routes, request.scope) or {headers.get("Allow", "")}
         headers = {"Allow": ", ".join(sorted(allowed))}
         detail = f"{request.method} is not allowed here; allowed: {headers['Allow']}."
-    return _respond(_problem(error.status_code, detail=detail), headers)
+    faults = [("body", detail)] if error.status_code == HTTPStatus.BAD_REQUEST else []
+    return _respond(_problem(error.status_code, detail=detail, errors=faults), headers)
 
 
 async def _unexpected(request: Request, _error: Exception) -> Response:
@@ -108,13 +109,12 @@ def _urn(slug: str) -> str:
 
 
 def _methods(routes: Iterable[BaseRoute], scope: Any) -> set[str]:
-    """The methods of every route that this path matches."""
-    found: set[str] = set()
-    for route in routes:
-        match, _ = route.matches(dict(scope))
-        if match is not Match.NONE:
-            found |= set(getattr(route, "methods", None) or ())
-    return found
+    """The methods that this path takes."""
+    return {
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    }
 
 
 def _respond(body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:

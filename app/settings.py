@@ -51,10 +51,18 @@ class Settings(BaseSettings):
         pattern=r"^(auto|cpu|cuda(:[0-9]+)?|mps)$",
         description="Where the model runs: `auto`, `cpu`, `cuda`, `cuda:N` or `mps`. `auto` takes a GPU that is there.",
     )
-    threads: int = Field(0, ge=0, le=1024, description="Threads of the model on the CPU; 0 for one a core, up to 4.")
+    threads: int = Field(
+        0, ge=0, le=1024, description="Threads of the model on the CPU; 0 for half the cores, up to 4."
+    )
     batch: int = Field(64, ge=1, le=4096, description="The most requests the engine computes at once.")
     queue: int = Field(512, ge=1, le=1_000_000, description="Requests that may wait for the engine; more get a 429.")
     poll: float = Field(1.0, gt=0, le=3600, description="Seconds between looks at the snapshot's `current` link.")
+    refresh_events: int = Field(
+        200, ge=1, le=1_000_000, description="The worker refreshes the model as soon as so many events are fresh,"
+    )
+    refresh_seconds: float = Field(300.0, ge=1, le=86_400, description="or after so many seconds, if there are any.")
+    refresh_steps: int = Field(30, ge=1, le=10_000, description="Meta-steps of one refresh.")
+    refresh_keep: int = Field(10, ge=2, le=10_000, description="Snapshots left in their folder after a refresh.")
     max_events: int = Field(1000, ge=1, le=100_000, description="The most events in one POST /events.")
     max_items: int = Field(256, ge=1, le=100_000, description="The most items in one PUT /items.")
     max_body: int = Field(4_194_304, ge=1024, le=1_073_741_824, description="The largest request body, in bytes.")
@@ -73,6 +81,11 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return tuple(key.strip() for key in value.split(",") if key.strip())
         return value
+
+    @property
+    def snapshots(self) -> Path:
+        """The folder that snapshots are published in: `snapshot`, or where that is `current`, the folder it is in."""
+        return self.snapshot.parent if self.snapshot.name == "current" else self.snapshot
 
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment for a process of ours, with settings changed by field name."""

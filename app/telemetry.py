@@ -59,7 +59,7 @@ class Metrics:
         self._age = Gauge("innerloop_snapshot_age_seconds", "How old the served snapshot is.", registry=registry)
         self._swaps = Counter("innerloop_snapshot_swaps", "Snapshots swapped in.", registry=registry)
         self._swap_failures = Counter(
-            "innerloop_snapshot_swap_failures", "Snapshots that could not be loaded.", registry=registry
+            "innerloop_snapshot_swap_failures", "Snapshots that were left out, and why.", ["reason"], registry=registry
         )
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
@@ -87,7 +87,7 @@ class Metrics:
         """Ask `depth` for the queue's length whenever the metrics are read."""
         self._queue.set_function(depth)
 
-    def swapped(self, version: str, created: str) -> None:
+    def serving(self, version: str, created: str) -> None:
         """Note the snapshot now served; `created` is its manifest's ISO time."""
         since = datetime.fromisoformat(created).timestamp()
         self._info.clear()
@@ -95,8 +95,8 @@ class Metrics:
         self._age.set_function(lambda: max(time.time() - since, 0.0))
         self._swaps.inc()
 
-    def swap_failed(self) -> None:
-        self._swap_failures.inc()
+    def swap_failed(self, reason: str) -> None:
+        self._swap_failures.labels(reason).inc()
 
     def render(self) -> bytes:
         """Everything, in the Prometheus text format."""

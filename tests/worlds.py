@@ -22,20 +22,29 @@ CONTENT_MODEL = "test-model"
 CONTENT_WIDTH = 24
 
 
-def content_of(count: int, seed: int = 0) -> NDArray[np.float32]:
-    """Random content vectors of unit length, (count, CONTENT_WIDTH)."""
-    vectors = np.random.default_rng(seed).normal(size=(count, CONTENT_WIDTH)).astype(np.float32)
+def content_of(count: int, seed: int = 0, width: int = CONTENT_WIDTH) -> NDArray[np.float32]:
+    """Random content vectors of unit length, (count, width)."""
+    vectors = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
 
 
-def publish_snapshot(root: Path, count: int = 60, *, seed: int = 0, parent: str | None = None) -> str:
+def publish_snapshot(
+    root: Path,
+    count: int = 60,
+    *,
+    seed: int = 0,
+    parent: str | None = None,
+    content_model: str = CONTENT_MODEL,
+    width: int = CONTENT_WIDTH,
+) -> str:
     """Write and publish a snapshot of items i0, i1, ... under `root`; its version.
 
     i0 is the most popular. Every tenth item, from i9, is unavailable; categories are "even" and "odd".
     """
     torch.manual_seed(seed)
-    learner = Learner(LearnerConfig(width=16, heads=2, blocks=2, length=20), torch.from_numpy(content_of(count, seed)))
+    content = torch.from_numpy(content_of(count, seed, width))
+    learner = Learner(LearnerConfig(width=16, heads=2, blocks=2, length=20), content)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
@@ -47,7 +56,7 @@ def publish_snapshot(root: Path, count: int = 60, *, seed: int = 0, parent: str 
             for n in range(count)
         ],
         config={"learner": asdict(learner.config)},
-        content_model=CONTENT_MODEL,
+        content_model=content_model,
         scale=(1.0, 5.0),
         metrics={},
         parent=parent,

@@ -61,8 +61,8 @@ async def test_a_request_that_breaks_is_counted_as_500(metrics: Metrics) -> None
 
 
 def test_the_snapshot_served_is_the_only_one_named(metrics: Metrics) -> None:
-    metrics.swapped("one", "2026-01-01T00:00:00+00:00")
-    metrics.swapped("two", "2026-01-02T00:00:00+00:00")
+    metrics.serving("one", "2026-01-01T00:00:00+00:00")
+    metrics.serving("two", "2026-01-02T00:00:00+00:00")
     value = metrics.registry.get_sample_value
     assert value("innerloop_snapshot_info", {"version": "one"}) is None
     assert value("innerloop_snapshot_info", {"version": "two"}) == 1
