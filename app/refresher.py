@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 
 READ_MS = 1000
 RECLAIM_EVERY = 30.0
-RECLAIM_IDLE_MS = 120_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,7 @@ class Refresher:
         self.root, self.schedule, self.config = root, schedule, config
         self.consumer = f"{os.uname().nodename}-{os.getpid()}"
         self.status: dict[str, Any] = {"pid": os.getpid(), "state": "waiting", "refreshes": 0, "published": 0}
+        self.reclaim_after = 2 * schedule.seconds + 60.0
         self._waiting: dict[tuple[int, bytes], StreamEvent] = {}
         self._since = time.monotonic()
         self._reclaimed = float("-inf")
@@ -111,12 +111,22 @@ class Refresher:
         """Take what is fresh, and now and then what a dead worker left."""
         found: list[StreamEvent] = []
         if time.monotonic() - self._reclaimed > RECLAIM_EVERY:
-            found += await self.history.reclaim(self.consumer, RECLAIM_IDLE_MS)
+            found += await self._left_behind()
             self._reclaimed = time.monotonic()
         found += await self.history.fresh(self.consumer, self.schedule.events, READ_MS)
         if found and not self._waiting:
             self._since = time.monotonic()
         self._waiting |= {(event.partition, event.entry_id): event for event in found}
+
+    async def _left_behind(self) -> list[StreamEvent]:
+        """What was given to a worker, perhaps this one, so long ago that a verdict would have fallen."""
+        found: dict[tuple[int, bytes], StreamEvent] = {}
+        while True:
+            before = len(found)
+            events = await self.history.reclaim(self.consumer, int(self.reclaim_after * 1000))
+            found |= {(event.partition, event.entry_id): event for event in events}
+            if len(found) == before:
+                return list(found.values())
 
     def _due(self) -> bool:
         enough = len(self._waiting) >= self.schedule.events
