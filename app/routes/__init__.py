@@ -15,6 +15,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     for status, what in {
         400: "Not valid JSON, or against a rule; `errors` names the field.",
         401: "No key, or not one of ours.",
+        404: "No such item, or no such page.",
         413: "The body is too large.",
         415: "The body is not JSON.",
         422: "Something in the request is not allowed; `errors` names each field.",

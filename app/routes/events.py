@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body
 
 from app.answers import EventResult, EventResults
-from app.errors import BadRequest, TooLarge
+from app.errors import BadRequest, InnerloopError, NotFound, TooLarge
 from app.event import Event
 from app.routes.access import CataloguePart, HistoryPart, MetricsPart, RecommenderPart, SettingsPart
 from app.schemas import EventBatch, EventBody, EventIn, Refused
@@ -18,7 +18,11 @@ from models.interaction import KIND_CODES
 router = APIRouter(tags=["events"])
 
 
-@router.post("/events", status_code=202, summary="Take in one event or a batch")
+@router.post(
+    "/events",
+    status_code=202,
+    summary="Take in one event or a batch",
+)
 async def post_events(
     body: Annotated[EventBody, Body()],
     settings: SettingsPart,
@@ -45,11 +49,13 @@ async def post_events(
         if isinstance(event, Refused):
             results.append(EventResult(event_id=event.event_id, status="refused", detail=event.detail))
             continue
-        field, fault = _fault(event, handles.get(event.item_id), recommender.scale)
-        if fault:
+        fault = _fault(event, handles.get(event.item_id), recommender.scale)
+        if fault is not None:
             if not isinstance(body, EventBatch):
-                raise BadRequest(fault, field=field)
-            results.append(EventResult(event_id=event.event_id, status="refused", detail=f"{field}: {fault}"))
+                raise fault
+            results.append(
+                EventResult(event_id=event.event_id, status="refused", detail=f"{fault.field}: {fault.detail}")
+            )
             continue
         event_id = event.event_id or uuid.uuid4().hex
         kept.append(
@@ -72,10 +78,10 @@ async def post_events(
     return EventResults(results=results, accepted=sum(result.status == "accepted" for result in results))
 
 
-def _fault(event: EventIn, handle: int | None, scale: tuple[float, float] | None) -> tuple[str, str]:
-    """The field at fault and what is wrong with it; two empty strings where nothing is."""
+def _fault(event: EventIn, handle: int | None, scale: tuple[float, float] | None) -> InnerloopError | None:
+    """What is wrong with an event that the schema lets through."""
     if handle is None:
-        return "item_id", "there is no such item; PUT /items adds one"
+        return NotFound("there is no such item; PUT /items adds one", field="item_id")
     if event.kind == "rating" and event.value is not None and scale and not scale[0] <= event.value <= scale[1]:
-        return "value", f"a rating must be from {scale[0]:g} to {scale[1]:g}"
-    return "", ""
+        return BadRequest(f"a rating must be from {scale[0]:g} to {scale[1]:g}", field="value")
+    return None

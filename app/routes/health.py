@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse
 
 from app.answers import Check, Health
 from app.errors import NotReady, StoreUnavailable
@@ -11,7 +12,7 @@ from app.routes.access import HeartbeatPart, RecommenderPart
 router = APIRouter(tags=["health"])
 
 
-class HealthJson(Response):
+class HealthJson(JSONResponse):
     media_type = "application/health+json"
 
 
@@ -48,7 +49,7 @@ async def get_health(recommender: RecommenderPart, heartbeat: HeartbeatPart) -> 
     found = {check.status for check in checks.values()}
     status = "fail" if "fail" in found else "warn" if "warn" in found else "pass"
     health = Health.model_validate({"status": status, "checks": checks})
-    return HealthJson(health.model_dump_json(), status_code=503 if status == "fail" else 200)
+    return HealthJson(health.model_dump(), status_code=503 if status == "fail" else 200)
 
 
 def _snapshot(recommender: RecommenderPart) -> Check:

@@ -35,9 +35,7 @@ async def put_items(
     return ItemsStored(items=len(items), catalogue=version)
 
 
-@router.get(
-    "/items/{item_id:path}/similar", summary="Items like this one", responses={404: {"description": "No such item."}}
-)
+@router.get("/items/{item_id:path}/similar", summary="Items like this one")
 async def get_similar(
     item_id: ItemId, recommender: RecommenderPart, k: Annotated[int, Query(ge=1, le=100)] = 10
 ) -> SimilarItems:
@@ -50,7 +48,7 @@ async def get_similar(
     )
 
 
-@router.get("/items/{item_id:path}", summary="One item", responses={404: {"description": "No such item."}})
+@router.get("/items/{item_id:path}", summary="One item")
 async def get_item(item_id: ItemId, recommender: RecommenderPart) -> ItemOut:
     item = recommender.item(item_id)
     if item is None:

@@ -92,8 +92,10 @@ def test_an_event_gets_an_id(client: httpx.Client) -> None:
 
 
 def test_one_bad_event_alone_is_a_problem(client: httpx.Client) -> None:
-    body = problem(client.post("/events", json=event("ada", "nowhere")), 400)
+    body = problem(client.post("/events", json=event("ada", "nowhere")), 404)
     assert body["errors"][0]["field"] == "item_id"
+    body = problem(client.post("/events", json=event("ada", "i1", "rating", value=6)), 400)
+    assert body["errors"] == [{"field": "value", "message": "a rating must be from 1 to 5"}]
     body = problem(client.post("/events", json=event("ada", "i1", "dance")), 422)
     assert body["errors"][0]["field"] == "kind"
     assert "dislike" in body["errors"][0]["message"]
