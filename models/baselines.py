@@ -7,6 +7,7 @@ Letters: U training users, B users to score, N items.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -49,7 +50,9 @@ class ItemKNN:
         from implicit.nearest_neighbours import CosineRecommender
 
         model = CosineRecommender(K=neighbours)
-        model.fit(train, show_progress=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library warns of a conversion of its own
+            model.fit(train, show_progress=False)
         self.similarity: sparse.csr_matrix = model.similarity.tocsr()
         self.items = train.shape[1]
 
@@ -65,11 +68,13 @@ class ImplicitALS:
 
     def __init__(self, train: sparse.csr_matrix, factors: int, regularization: float, alpha: float) -> None:
         from implicit.als import AlternatingLeastSquares
+        from threadpoolctl import threadpool_limits
 
-        self.model: Any = AlternatingLeastSquares(
-            factors=factors, regularization=regularization, alpha=alpha, iterations=15, random_state=0, num_threads=0
-        )
-        self.model.fit(train, show_progress=False)
+        with threadpool_limits(1, "blas"):  # the library runs threads of its own
+            self.model: Any = AlternatingLeastSquares(
+                factors=factors, regularization=regularization, alpha=alpha, random_state=0, num_threads=0
+            )
+            self.model.fit(train, show_progress=False)
         self.items = train.shape[1]
 
     def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:

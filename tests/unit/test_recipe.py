@@ -1,0 +1,113 @@
+"""From a dataset to what a snapshot holds: split, held out, trained, replayed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models import snapshot
+from models.dataset import Dataset, read
+from models.evaluate import LearnerRanker, evaluate, leave_one_out
+from models.learner import Learner
+from models.recipe import build_replay, follow, has_text, plan, read_replay, split_like
+from models.split import SplitConfig, histories, split
+
+SMALL = {"width": 16, "length": 10, "epochs": 3, "batch_size": 64}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    """60 users who go round 30 items."""
+    file = tmp_path_factory.mktemp("data") / "walks.csv"
+    lines = [f"u{user},i{(user + at) % 30},{at}" for user in range(60) for at in range(20)]
+    file.write_text("user,item,timestamp\n" + "\n".join(lines) + "\n")
+    return read(file)
+
+
+def content(dataset: Dataset) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    return np.random.default_rng(0).normal(size=(len(dataset.items), 12)).astype(np.float32)
+
+
+def test_groups_do_not_overlap_and_the_last_event_is_held_out(dataset: Dataset) -> None:
+    parts = split(dataset, SplitConfig(cold=0.2, valid=0.1))
+    assert (len(parts.cold), len(parts.valid), len(parts.full)) == (12, 6, 42)
+    for warm, full in zip(parts.warm, parts.full, strict=True):
+        assert warm.rows.tolist() == full.rows[:-1].tolist()
+    starts = [history.rows[:2].tolist() for group in (parts.cold, parts.valid, parts.full) for history in group]
+    assert len(starts) == 60
+
+
+def test_the_same_split_comes_again(dataset: Dataset) -> None:
+    one, other = (split(dataset, SplitConfig(seed=3)) for _ in range(2))
+    assert [h.rows.tolist() for h in one.cold] == [h.rows.tolist() for h in other.cold]
+    assert [h.rows.tolist() for h in one.cold] != [h.rows.tolist() for h in split(dataset, SplitConfig(seed=4)).cold]
+
+
+def test_replay_comes_back_as_it_was(dataset: Dataset) -> None:
+    users = histories(dataset)
+    back = read_replay(build_replay(users, length=5, seed=0))
+    assert sorted(h.rows.tolist() for h in back) == sorted(h.rows[-5:].tolist() for h in users)
+    assert all(h.preference.tolist() == [1.0] * 5 for h in back)
+
+
+def test_a_trained_snapshot_evaluates_on_what_it_held_out(dataset: Dataset, tmp_path: Path) -> None:
+    chosen = plan(SMALL | {"epochs": 20, "rate": 1e-2, "shuffled": 0.0, "averaging": 0.8})
+    trained = follow(dataset, content(dataset), chosen)
+    folder = snapshot.write(
+        tmp_path,
+        tensors=trained.tensors,
+        items=dataset.items,
+        config=trained.config,
+        content_model="none",
+        scale=(1.0, 5.0),
+        metrics=trained.metrics,
+        parent=None,
+        created="2026-06-01T12:00:00+00:00",
+        data={"name": dataset.name},
+    )
+    loaded = snapshot.read(folder)
+    cases = leave_one_out(split_like(dataset, loaded).full)
+    assert evaluate(LearnerRanker(Learner.restore(loaded)), cases)["HR@10"] > 0.9
+
+
+def test_items_without_text_have_no_content(dataset: Dataset) -> None:
+    assert not has_text(dataset).any()
+    trained = follow(dataset, content(dataset), plan(SMALL))
+    assert trained.tensors["tower.content"].abs().sum() == 0
+
+
+def test_a_snapshot_of_other_data_is_not_evaluated(dataset: Dataset, tmp_path: Path) -> None:
+    trained = follow(dataset, content(dataset), plan(SMALL, hold_out=False))
+    folder = snapshot.write(
+        tmp_path,
+        tensors=trained.tensors,
+        items=dataset.items,
+        config=trained.config,
+        content_model="none",
+        scale=(1.0, 5.0),
+        metrics={},
+        parent=None,
+        created="2026-06-01T12:00:00+00:00",
+        data={"name": "walks"},
+    )
+    with pytest.raises(ValueError, match="nothing it has not seen"):
+        split_like(dataset, snapshot.read(folder))
+    other = tmp_path / "other.csv"
+    other.write_text("user,item\na,x\na,y\nb,x\n")
+    with pytest.raises(ValueError, match="trained on walks"):
+        split_like(read(other), snapshot.read(folder))
+
+
+def test_too_little_data_says_so(tmp_path: Path) -> None:
+    file = tmp_path / "tiny.csv"
+    file.write_text("user,item\na,x\nb,y\n")
+    tiny = read(file)
+    with pytest.raises(ValueError, match="too little to learn from: 2 users"):
+        follow(tiny, content(tiny), plan(SMALL))
+
+
+def test_an_unknown_choice_is_named() -> None:
+    with pytest.raises(ValueError, match="there is no setting widht"):
+        plan({"widht": 3})
