@@ -36,8 +36,8 @@ def test_popularity_gives_everyone_the_same() -> None:
     "ranker", [ItemKNN(TRAIN, 20), ImplicitALS(TRAIN, 3, 0.1, 1.0), EASE(TRAIN, 10.0)], ids=lambda ranker: ranker.name
 )
 def test_the_crowd_of_an_unseen_user_is_found(ranker: Ranker) -> None:
-    cases = [Case(history(1, 2), np.array([3])), Case(history(6, 7), np.array([8]))]
-    assert evaluate(ranker, cases, [4])["HR@4"] == 1
+    cases = [Case(history(1, 2), np.array([3, 4])), Case(history(6, 7), np.array([8, 9]))]
+    assert evaluate(ranker, cases, [2])["HR@2"] == 1
 
 
 def test_ease_is_its_closed_form() -> None:
