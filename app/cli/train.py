@@ -1,0 +1,176 @@
+"""innerloop train: from a dataset to a published snapshot."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.data import (
+    DataOption,
+    ItemOption,
+    ItemsOption,
+    KindOption,
+    TimeOption,
+    UserOption,
+    ValueOption,
+    describe,
+    read_dataset,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.progress import Progress as Bar
+
+    from models.dataset import Dataset
+
+Whole = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
+Share = Annotated[float | None, typer.Option(min=0.0, max=0.9, show_default="the recipe's")]
+
+
+def train(
+    data: DataOption,
+    out: Annotated[Path, typer.Option(help="The snapshots folder; `current` in it will point at the new one.")] = Path(
+        "snapshots"
+    ),
+    items: ItemsOption = None,
+    user_column: UserOption = None,
+    item_column: ItemOption = None,
+    kind_column: KindOption = None,
+    value_column: ValueOption = None,
+    time_column: TimeOption = None,
+    content_model: Annotated[
+        str | None, typer.Option(help="A sentence-transformers model or folder for the items' text.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=0, max=16, help="Inner steps, K.")] = None,
+    width: Whole = None,
+    heads: Whole = None,
+    blocks: Whole = None,
+    length: Annotated[int | None, typer.Option(min=1, help="Events of a history the learner looks at.")] = None,
+    dropout: Share = None,
+    rate: Annotated[float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate.")] = None,
+    weight_decay: Annotated[float | None, typer.Option(min=0.0, max=10.0)] = None,
+    epochs: Whole = None,
+    patience: Annotated[int | None, typer.Option(min=1, help="Epochs to go on without a better validation.")] = None,
+    seed: Annotated[int, typer.Option(help="The same seed, data and settings give the same snapshot.")] = 0,
+    hold_out: Annotated[
+        bool,
+        typer.Option(
+            help="Keep 10% of the users and everyone's last event for `innerloop evaluate`; or train on these too."
+        ),
+    ] = True,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; all cores by default.")] = None,
+    restart: Annotated[bool, typer.Option(help="Forget an interrupted training of the same data.")] = False,
+) -> None:
+    """Train on a dataset and publish a snapshot.
+
+    Interrupt it with Ctrl-C: the same command later goes on from the last whole epoch.
+    """
+    dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
+    wanted: dict[str, Any] = {
+        "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
+        "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
+    }  # fmt: skip
+    chosen = {name: value for name, value in wanted.items() if value is not None}
+    try:
+        folder = _train(dataset, out, chosen, content_model, hold_out, threads, restart)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. The same command goes on from the last whole epoch; --restart begins again.", err=True)
+        raise typer.Exit(130) from None
+    except ValueError as error:
+        typer.echo(f"innerloop: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"Published {folder}. Serve it: innerloop serve --snapshot {out}/current")
+
+
+def train_snapshot(data: Path, out: Path) -> Path:
+    """Train on the dataset at `data` with the default recipe and publish under `out`; gives the version's folder."""
+    return _train(read_dataset(data), out, {}, None, True, None, False)
+
+
+def _train(
+    dataset: Dataset,
+    out: Path,
+    chosen: dict[str, Any],
+    content_model: str | None,
+    hold_out: bool,
+    threads: int | None,
+    restart: bool,
+) -> Path:
+    import torch
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from models import recipe, snapshot
+    from models.content import DEFAULT_MODEL
+    from models.meta import Progress
+
+    if threads:
+        torch.set_num_threads(threads)
+    typer.echo(describe(dataset))
+    model = content_model or DEFAULT_MODEL
+    plan = recipe.plan(chosen, hold_out)
+    columns = [
+        TextColumn("{task.description:>10}"), BarColumn(), TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(), TextColumn("at most"), TimeRemainingColumn(),
+    ]  # fmt: skip
+    with Bar(*columns) as bar:
+        content = _encode(dataset, model, bar)
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint = out / f".training-{_key(dataset, plan, model)}.pt"
+        if restart:
+            checkpoint.unlink(missing_ok=True)
+        task = bar.add_task("training", total=plan.outer.epochs, note="")
+
+        def show(at: Progress) -> None:
+            note = f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  NDCG@10 {at.validation:.4f} (best {at.best:.4f})"
+            bar.update(task, completed=at.epoch - 1 + at.step / at.steps, note=note)
+
+        trained = recipe.follow(dataset, content, plan, checkpoint=checkpoint, progress=show)
+        bar.update(task, completed=plan.outer.epochs)
+    folder = snapshot.write(
+        out,
+        tensors=trained.tensors,
+        items=dataset.items,
+        config=trained.config,
+        content_model=model,
+        scale=(dataset.scale.low, dataset.scale.high),
+        metrics=trained.metrics,
+        parent=None,
+        created=datetime.now(UTC).isoformat(),
+        data={"name": dataset.name, "checksum": dataset.checksum, "interactions": len(dataset.interactions)},
+    )
+    snapshot.publish(out, folder.name)
+    checkpoint.unlink(missing_ok=True)
+    return folder
+
+
+def _encode(dataset: Dataset, model: str, bar: Bar) -> NDArray[np.float32]:
+    """Content vectors of the items, (N, C), zeros for those without text; encoded texts are remembered on disk."""
+    import numpy as np
+
+    from app.settings import load
+    from models.content import Encoder
+    from models.recipe import has_text
+
+    described = has_text(dataset)
+    task = bar.add_task("encoding", total=int(described.sum()), note="item texts")
+    cache = load().data_folder / "content.sqlite"
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    texts = [item.content for item, speaks in zip(dataset.items, described, strict=True) if speaks]
+    vectors = Encoder(model, cache).encode(texts, lambda done, total: bar.update(task, completed=done, total=total))
+    bar.update(task, completed=len(texts))
+    content = np.zeros((len(dataset.items), vectors.shape[1] if len(texts) else 384), np.float32)
+    content[described] = vectors
+    return content
+
+
+def _key(dataset: Dataset, plan: Any, model: str) -> str:
+    """Names an interrupted training: another dataset or other settings must not go on from it."""
+    said = json.dumps([dataset.checksum, plan.to_dict(), model], sort_keys=True)
+    return hashlib.sha256(said.encode()).hexdigest()[:12]

@@ -1,0 +1,130 @@
+"""The command line as people use it: their CSV in, recommendations out, in processes of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+FAST = ["--width", "16", "--length", "10", "--epochs", "4", "--rate", "0.01"]
+
+
+def innerloop(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run the console script's module in `folder`, with its data folder there too."""
+    environment = os.environ | {"INNERLOOP_DATA_FOLDER": str(folder / "cache"), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with user_item_interactions.csv and a snapshot trained on it."""
+    folder = tmp_path_factory.mktemp("project")
+    lines = [f"u_{user},i_{(user + at) % 30},{1 + (user + at) % 5}" for user in range(80) for at in range(16)]
+    (folder / "user_item_interactions.csv").write_text("user,item,rating\n" + "\n".join(lines) + "\n")
+    done = innerloop("train", "--data", "user_item_interactions.csv", *FAST, folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert "Published snapshots/" in done.stdout
+    return folder
+
+
+def test_the_seed_of_the_project(trained: Path) -> None:
+    done = innerloop("recommend", "--user", "u_1", "-k", "5", "--data", "user_item_interactions.csv", folder=trained)
+    assert done.returncode == 0, done.stderr
+    first, *items = done.stdout.splitlines()
+    assert first == "Recommended items for user u_1"
+    assert len(items) == 5
+    assert all("i_" in line for line in items)
+
+
+def test_a_history_needs_no_data(trained: Path) -> None:
+    done = innerloop("recommend", "--history", "i_1, i_2,i_3:1", "-k", "3", folder=trained)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 4
+    assert not any(line.split()[1] in ("i_1", "i_2", "i_3") for line in done.stdout.splitlines()[1:])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--history", "nowhere"], "'nowhere' is not an item"),
+        (["--history", "i_1:good"], "'good' in 'i_1:good' is not a number"),
+        (["--user", "u_1"], "--user needs --data"),
+        ([], "give either --history"),
+        (["--user", "nobody", "--data", "user_item_interactions.csv"], "there is no user 'nobody'"),
+        (["--history", "i_1", "--snapshot", "elsewhere"], "elsewhere"),
+    ],
+)
+def test_bad_input_is_named(trained: Path, arguments: list[str], said: str) -> None:
+    done = innerloop("recommend", *arguments, folder=trained)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_evaluate_prints_json(trained: Path) -> None:
+    done = innerloop(
+        "evaluate", "--data", "user_item_interactions.csv", "--baselines", "--json", "--shots", "3", folder=trained
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    models = [result["model"] for result in found["results"]]
+    assert models == ["innerloop", "innerloop, K = 0", "popularity", "ItemKNN", "iALS", "EASE"]
+    assert found["cases"]["leave-one-out"] > 0
+    figures = found["results"][0]["figures"]["leave-one-out"]
+    assert {"HR@10", "Recall@10", "NDCG@10", "MRR", "coverage@10"} <= figures.keys()
+
+
+def test_validate_lists_refused_rows(tmp_path: Path) -> None:
+    (tmp_path / "bad.csv").write_text("user,item,rating\na,x,5\n,y,4\nb,x,many\n")
+    done = innerloop("validate", "--data", "bad.csv", folder=tmp_path)
+    assert done.returncode == 0
+    assert "bad.csv:3" in done.stdout
+    assert "bad.csv:4" in done.stdout
+    assert "many" in done.stdout
+
+
+def test_an_unreadable_dataset_says_what_was_expected(tmp_path: Path) -> None:
+    (tmp_path / "odd.csv").write_text("colour,shape\nred,round\n")
+    for command in ("train", "validate"):
+        done = innerloop(command, "--data", "odd.csv", folder=tmp_path)
+        assert done.returncode == 2
+        assert "colour" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_training_goes_on(trained: Path) -> None:
+    arguments = [
+        "train",
+        "--data",
+        "user_item_interactions.csv",
+        "--out",
+        "again",
+        *FAST,
+        "--epochs",
+        "400",
+        "--patience",
+        "400",
+    ]
+    environment = os.environ | {"INNERLOOP_DATA_FOLDER": str(trained / "cache")}
+    command = [sys.executable, "-m", "app.cli", *arguments]
+    with subprocess.Popen(
+        command, cwd=trained, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as run:
+        deadline = time.monotonic() + 120
+        while not list((trained / "again").glob(".training-*.pt")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        run.send_signal(signal.SIGINT)
+        _, errors = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert b"goes on from the last whole epoch" in errors
+    (checkpoint,) = (trained / "again").glob(".training-*.pt")
+    assert checkpoint.stat().st_size > 0
