@@ -11,6 +11,7 @@ import sqlite3
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib import metadata
 from pathlib import Path
@@ -25,7 +26,7 @@ WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 LONGEST = 128
 """Tokens of a text that are read. A catalogue's texts say what they are about early, and time grows with length."""
 BATCH = 32
-SAVED = 256  # texts encoded between two writes to the cache: an interrupted run loses no more than these
+SAVED = 512  # texts encoded between two writes to the cache: an interrupted run loses no more than these
 
 Progress = Callable[[int, int], None]
 
@@ -99,11 +100,34 @@ class Encoder:
         return np.stack([vectors[key] for key in keys]) if keys else self._encoded([])
 
     def _encoded(self, texts: list[str]) -> NDArray[np.float32]:
+        """(N, C): each text through the model.
+
+        On a CPU the batches are shared out to as many workers as torch has threads, of one thread each: threads that
+        work on one small batch together spend most of their time waiting for each other, at full load.
+        """
         with self._loading:
             if self._loaded is None:
                 self._loaded = _load(resolve(self.model), self.device)
+                self._batch([""])  # settles the tokenizer, which workers may then share
+        batches = [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)] or [[]]
+        if len(batches) == 1 or self.device != "cpu":
+            return np.concatenate([self._batch(batch) for batch in batches])
+        import torch
+
+        threads = torch.get_num_threads()
+        try:
+            with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as workers:
+                return np.concatenate(list(workers.map(self._batch, batches)))
+        finally:
+            torch.set_num_threads(threads)
+
+    def _batch(self, texts: list[str]) -> NDArray[np.float32]:
         found = self._loaded.encode(
-            texts or [""], batch_size=BATCH, show_progress_bar=False, convert_to_numpy=True, normalize_embeddings=True
+            texts or [""],
+            batch_size=BATCH,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+            normalize_embeddings=True,
         )
         return np.asarray(found, np.float32)[: len(texts)]
 

@@ -46,6 +46,13 @@ def test_vectors_do_not_hang_on_their_neighbours(encoder: Encoder) -> None:
     np.testing.assert_allclose(together[:4], encoder.encode(TEXTS), atol=1e-5)
 
 
+def test_many_texts_keep_their_order(encoder: Encoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = [f"{word} {number}" for number in range(20) for word in ("bread", "planet", "an owl in the wood")]
+    alone = encoder.encode(texts)
+    monkeypatch.setattr(content, "BATCH", 4)
+    np.testing.assert_allclose(Encoder().encode(texts), alone, atol=1e-5)
+
+
 def test_only_new_texts_are_encoded_and_progress_says_so(encoder: Encoder) -> None:
     encoder.encode(TEXTS)
     seen: list[tuple[int, int]] = []
