@@ -43,20 +43,53 @@ class LearnerConfig:
         return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
 
 
+class InnerLoop(nn.Module):
+    """Fast weights with their meta-parameters: the prior W_0, a step size a step and head, and how events fade."""
+
+    def __init__(
+        self, heads: int, key_width: int, value_width: int, steps: int, slowest: float, fastest: float
+    ) -> None:
+        """`slowest`, `fastest`: the logits of the heads' fading an event, spread between these."""
+        super().__init__()
+        self.W0 = nn.Parameter(torch.zeros(heads, value_width, key_width))
+        self.step_logits = nn.Parameter(torch.zeros(steps, heads))
+        self.decay_logits = nn.Parameter(torch.linspace(slowest, fastest, heads))
+        self.shrinkage_logits = nn.Parameter(torch.zeros(heads))
+
+    def forward(
+        self, keys: Tensor, values: Tensor, queries: Tensor, strength: Tensor, mask: Tensor, steps: int | None
+    ) -> Tensor:
+        """Adapt to (keys, values), (B, H, T, D) and (B, H, T, V), and read at the queries of the last Q events.
+
+        The many readers of training go through the dual form; the one reader of serving forms the fast weights.
+        (B, H, Q, D) -> (B, H, Q, V).
+        """
+        readers = queries.shape[2]
+        weights = adapt.recency_weights(
+            strength, mask, F.softplus(self.decay_logits), F.softplus(self.shrinkage_logits), readers
+        )
+        etas = 2 * torch.sigmoid(self.step_logits[:steps])
+        if readers > 1:
+            return adapt.read(self.W0, keys, values, weights, etas, queries)
+        return queries @ adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas).transpose(-1, -2)
+
+
 class AdaptationBlock(nn.Module):
-    """An inner loop over the events, then a feed-forward layer; both residual, both on a normalised stream."""
+    """Two inner loops over the events, then a feed-forward layer; all residual, on a normalised stream.
+
+    `relate` has learned keys: what do the events that are like this one say? `gather` has one constant key, so that its
+    fast weights are a vector: what do all events say together?
+    """
 
     def __init__(self, config: LearnerConfig) -> None:
         super().__init__()
         d, self.heads = config.width, config.heads
         self.norm = nn.RMSNorm(d)
-        self.query_key = nn.Linear(d, 2 * d)  # its bias lets a head read all events alike
-        self.value = nn.Linear(d, d, bias=False)
-        self.out = nn.Linear(d, d, bias=False)
-        self.W0 = nn.Parameter(torch.zeros(self.heads, d // self.heads, d // self.heads))
-        self.step_logits = nn.Parameter(torch.zeros(config.steps, self.heads))
-        self.decay_logits = nn.Parameter(torch.linspace(-4.0, -0.5, self.heads))
-        self.shrinkage_logits = nn.Parameter(torch.zeros(self.heads))
+        self.query_key = nn.Linear(d, 2 * d)
+        self.value = nn.Linear(d, 2 * d, bias=False)
+        self.out = nn.Linear(2 * d, d, bias=False)
+        self.relate = InnerLoop(self.heads, d // self.heads, d // self.heads, config.steps, -4.0, -0.5)
+        self.gather = InnerLoop(1, 1, d, config.steps, -5.0, -5.0)
         self.feed_norm = nn.RMSNorm(d)
         self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(4 * d, d))
         self.dropout = nn.Dropout(config.dropout)
@@ -64,23 +97,20 @@ class AdaptationBlock(nn.Module):
     def forward(
         self, stream: Tensor, sign: Tensor, strength: Tensor, mask: Tensor, last: bool, steps: int | None
     ) -> Tensor:
-        """(B, T, d) -> (B, T, d), or (B, 1, d) for the newest event alone when `last`.
-
-        The many readers of training go through the dual form; the one reader of serving forms the fast weights.
-        """
-        keys, values = self.keys_values(stream, sign)
+        """(B, T, d) -> (B, T, d), or (B, 1, d) for the newest event alone when `last`."""
         target = stream[:, -1:] if last else stream
-        queries = self.queries(target, sign[:, -1:] if last else sign)
-        weights = adapt.recency_weights(
-            strength, mask, F.softplus(self.decay_logits), F.softplus(self.shrinkage_logits), target.shape[1]
-        )
-        etas = 2 * torch.sigmoid(self.step_logits[:steps])
-        if last:
-            fast = adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas)  # (B, H, D, D)
-            reading = queries @ fast.transpose(-1, -2)
-        else:
-            reading = adapt.read(self.W0, keys, values, weights, etas, queries)
-        mixed: Tensor = target + self.dropout(self.out(reading.transpose(1, 2).flatten(2)))
+        normed = self.norm(stream)
+        queries, keys = self.query_key(normed * sign).chunk(2, -1)
+        values, gathered = self.value(normed).chunk(2, -1)
+        queries = F.normalize(self.split(queries[:, -target.shape[1] :]), dim=-1)
+        related = self.relate(F.normalize(self.split(keys), dim=-1), self.split(values), queries, strength, mask, steps)
+        one = stream.new_ones(())
+        summed = self.gather(
+            one.expand(*stream.shape[:1], 1, stream.shape[1], 1), gathered[:, None],
+            one.expand(*target.shape[:1], 1, target.shape[1], 1), strength, mask, steps,
+        )  # fmt: skip
+        reading = torch.cat([related.transpose(1, 2).flatten(2), summed[:, 0]], -1)
+        mixed: Tensor = target + self.dropout(self.out(reading))
         fed: Tensor = self.dropout(self.feed(self.feed_norm(mixed)))
         return mixed + fed
 
@@ -90,23 +120,11 @@ class AdaptationBlock(nn.Module):
         heads: Tensor = x.view(B, T, self.heads, d // self.heads).transpose(1, 2)
         return heads
 
-    def keys_values(self, stream: Tensor, sign: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys of unit length and values, (B, H, T, D) each."""
-        normed = self.norm(stream)
-        d = stream.shape[-1]
-        keys = F.linear(normed * sign, self.query_key.weight[d:], self.query_key.bias[d:])
-        return F.normalize(self.split(keys), dim=-1), self.split(self.value(normed))
-
-    def queries(self, stream: Tensor, sign: Tensor) -> Tensor:
-        """Queries of unit length, (B, H, T, D)."""
-        d = stream.shape[-1]
-        return F.normalize(
-            self.split(F.linear(self.norm(stream) * sign, self.query_key.weight[:d], self.query_key.bias[:d])), dim=-1
-        )
-
 
 class Learner(nn.Module):
     """From a user's support set to one vector to score every item with."""
+
+    kind_shares: Tensor
 
     def __init__(self, config: LearnerConfig, content: Tensor) -> None:
         """`content`: content vectors, (N, C); a row of zeros for an item without any."""
@@ -117,6 +135,7 @@ class Learner(nn.Module):
         self.tower = ItemTower(content, config.width, config.residual_dropout)
         self.kind_vectors = nn.Parameter(torch.zeros(KIND_SLOTS, config.width))
         self.kind_strengths = nn.Parameter(torch.zeros(KIND_SLOTS))
+        self.register_buffer("kind_shares", torch.zeros(KIND_SLOTS))
         self.preference_power = nn.Parameter(torch.tensor(0.5))
         self.blocks = nn.ModuleList(AdaptationBlock(config) for _ in range(config.blocks))
         self.out_norm = nn.RMSNorm(config.width)
@@ -131,6 +150,26 @@ class Learner(nn.Module):
         )
         learner.load_state_dict({name: snapshot.tensors[name].float() for name in learner.state_dict()})
         return learner.eval()
+
+    @torch.no_grad()
+    def meet(self, kinds: Tensor) -> None:
+        """Make room for the kinds of event that occur, given how often each does, (KIND_SLOTS,).
+
+        What a kind says is learned relative to the average event, so one that was never trained on is read as such.
+        """
+        if not self.kind_shares.any():
+            self.kind_shares.copy_(kinds / kinds.sum().clamp(min=1))
+            return
+        new = (kinds > 0) & (self.kind_shares == 0)
+        self.kind_vectors[new] = self.kind_shares @ self.kind_vectors
+        self.kind_strengths[new] = self.kind_shares @ self.kind_strengths
+        self.kind_shares[new] = 1e-6
+
+    def kinds(self) -> tuple[Tensor, Tensor]:
+        """What each kind adds to the stream, (KIND_SLOTS, d), and to the log of the strength, (KIND_SLOTS,)."""
+        known = self.kind_shares > 0
+        vectors = (self.kind_vectors - self.kind_shares @ self.kind_vectors) * known[:, None]
+        return vectors, (self.kind_strengths - self.kind_shares @ self.kind_strengths) * known
 
     def grown(self, content: Tensor) -> Learner:
         """The same learner with M more items, from their content vectors (M, C); what it makes of all is unchanged."""
@@ -180,9 +219,10 @@ class Learner(nn.Module):
         """Events through the blocks: (B, T, d), or (B, 1, d) when only the newest is asked for."""
         sign = torch.sign(support.preference)[:, :, None]  # 0 in an empty slot
         scale = self.config.width**0.5
-        stream: Tensor = self.dropout(sign * vectors[support.rows] * scale) + self.kind_vectors[support.kinds]
+        kind_vectors, kind_strengths = self.kinds()
+        stream: Tensor = self.dropout(sign * vectors[support.rows] * scale) + kind_vectors[support.kinds]
         size = support.preference.abs().clamp(min=1e-3)
-        strength = torch.exp(self.kind_strengths[support.kinds] + self.preference_power * torch.log(size))
+        strength = torch.exp(kind_strengths[support.kinds] + self.preference_power * torch.log(size))
         for number, block in enumerate(self.blocks):
             stream = block(stream, sign, strength, support.mask, last and number == len(self.blocks) - 1, steps)
         return stream

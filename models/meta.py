@@ -39,7 +39,7 @@ class OuterConfig:
     horizon: float = 0.0  # in an ordered episode, the weight of a target one event further ahead
     against: float = 0.5  # weight of the loss that pushes down what users spoke against
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
-    exclude_seen: bool = True  # leave what was already taken out of the softmax, as the service leaves it out of answers
+    exclude_seen: bool = True  # leave what was taken out of the softmax, as the service leaves it out of answers
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class OuterLoop:
         if self.config.exclude_seen:
             index = torch.arange(T)
             same = batch.rows[:, :, None] == batch.rows[:, None, :]
-            last = (same & batch.mask[:, None, :]).long().mul(index).amax(-1)  # where each item occurs for the last time
+            last = (same & batch.mask[:, None, :]).long().mul(index).amax(-1)  # where each item last occurs
             seen = (last == index)[:, None, :] & (ahead < 0) & batch.mask[:, None, :]  # (B, T, T), each item once
             share_seen = (seen.flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
             normaliser = normaliser + torch.log1p(-share_seen.clamp(max=0.999))

@@ -15,7 +15,7 @@ from torch import Tensor
 from models.dataset import Dataset
 from models.episode import History
 from models.evaluate import Case, LearnerRanker, cold_user, leave_one_out, mean_ndcg
-from models.learner import Learner, LearnerConfig
+from models.learner import KIND_SLOTS, Learner, LearnerConfig
 from models.meta import OuterConfig, OuterLoop, Progress, train
 from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split
@@ -42,6 +42,12 @@ def count_popularity(histories: Sequence[History], items: int) -> Tensor:
     """How often each item was taken, (N,) float32."""
     rows = np.concatenate([history.rows for history in histories]) if histories else np.empty(0, np.int64)
     return torch.bincount(torch.from_numpy(rows), minlength=items).float()
+
+
+def count_kinds(histories: Sequence[History]) -> Tensor:
+    """How often each kind of event occurs, (KIND_SLOTS,) float32."""
+    kinds = np.concatenate([history.kinds for history in histories]) if histories else np.empty(0, np.int64)
+    return torch.bincount(torch.from_numpy(kinds), minlength=KIND_SLOTS).float()
 
 
 def validation_cases(valid: Sequence[History]) -> list[list[Case]]:
@@ -139,6 +145,7 @@ def follow(
     learner = Learner(plan.learner, torch.from_numpy(content) * described[:, None])
     popularity = count_popularity(parts.warm, len(dataset.items))
     learner.tower.start_biases(popularity)
+    learner.meet(count_kinds(parts.warm))
     loop = OuterLoop(learner, plan.outer, popularity)
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress

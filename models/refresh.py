@@ -24,7 +24,7 @@ from models.evaluate import Case, LearnerRanker, evaluate, leave_one_out
 from models.item import Item
 from models.learner import Learner
 from models.meta import OuterConfig, OuterLoop
-from models.recipe import read_replay
+from models.recipe import count_kinds, read_replay
 from models.snapshot import POPULARITY, Snapshot
 
 
@@ -102,6 +102,7 @@ def refresh(
         reason = f"{len(cases)} held-out events are too few to judge by; {config.cases} are needed"
         return Refreshed(Verdict(False, reason, len(cases)), {}, items)
     candidate = copy.deepcopy(current)
+    candidate.meet(count_kinds(fresh))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # dropout draws from the global generator
         _train(candidate, snapshot, fresh, popularity, config, stop)

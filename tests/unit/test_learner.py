@@ -81,7 +81,14 @@ def test_an_event_against_its_item_says_the_opposite() -> None:
     model = learner(blocks=1)
     with torch.no_grad():
         block = model.blocks[0]  # what speaks of every user alike says nothing of signs
-        for parameter in (model.kind_vectors, model.prior, block.W0, block.feed[3].weight, block.feed[3].bias):
+        for parameter in (
+            model.kind_vectors,
+            model.prior,
+            block.relate.W0,
+            block.gather.W0,
+            block.feed[3].weight,
+            block.feed[3].bias,
+        ):
             parameter.zero_()
     vectors, _ = model.catalogue()
     liked, disliked = model.user_vectors(vectors, pack_histories([history(4), history(4, preference=-1.0)], 8))
@@ -119,3 +126,27 @@ def test_growing_changes_nothing_that_was_there() -> None:
     new = torch.nn.functional.normalize(torch.randn(3, 12), dim=-1)
     for had, has in zip(model.catalogue(new), model.grown(new).catalogue(), strict=True):
         torch.testing.assert_close(has, had)
+
+
+def test_a_kind_never_trained_on_is_read_as_the_average_event() -> None:
+    model = learner()
+    model.kind_shares.zero_()
+    counts = torch.zeros(KIND_SLOTS)
+    counts[:2] = torch.tensor([3.0, 1.0])
+    model.meet(counts)
+    vectors, strengths = model.kinds()
+    torch.testing.assert_close(0.75 * vectors[0] + 0.25 * vectors[1], torch.zeros(16))
+    assert vectors[0].abs().sum() > 0
+    assert vectors[5].abs().sum() == 0
+    assert strengths[5] == 0
+
+
+def test_meeting_a_kind_changes_nothing_yet() -> None:
+    model = learner()
+    model.kind_shares.zero_()
+    model.meet(torch.eye(KIND_SLOTS)[0] * 4)
+    before = model.kinds()
+    model.meet(torch.eye(KIND_SLOTS)[3] * 9)
+    for had, has in zip(before, model.kinds(), strict=True):
+        torch.testing.assert_close(has, had, atol=1e-4, rtol=1e-4)
+    assert model.kind_shares[3] > 0

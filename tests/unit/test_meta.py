@@ -100,7 +100,7 @@ def test_it_stops_early_and_keeps_the_best() -> None:
 
 
 def test_the_loss_is_the_softmax_of_the_next_event() -> None:
-    made = loop(horizon=0.0)
+    made = loop(horizon=0.0, exclude_seen=False)
     made.learner.eval()
     episodes = Episodes(pack_histories([history([3, 4, 5])], 10), torch.tensor([True]))
     vectors, biases = made.learner.catalogue()
@@ -109,8 +109,20 @@ def test_the_loss_is_the_softmax_of_the_next_event() -> None:
     torch.testing.assert_close(made.loss(episodes), by_hand)
 
 
+def test_what_was_taken_is_left_out_of_the_softmax_unless_it_comes_again() -> None:
+    made = loop(horizon=0.0)
+    made.learner.eval()
+    episodes = Episodes(pack_histories([history([3, 4, 5, 4])], 10), torch.tensor([True]))
+    vectors, biases = made.learner.catalogue()
+    logits = made.learner(vectors, episodes.support)[0, :4] @ vectors.T + biases
+    for position, taken in ((1, [3]), (2, [3]), (3, [3, 5])):  # 4 is still to come at 2 and 3
+        logits[position, taken] = -torch.inf
+    by_hand = torch.nn.functional.cross_entropy(logits, torch.tensor([3, 4, 5, 4]))
+    torch.testing.assert_close(made.loss(episodes), by_hand)
+
+
 def test_without_order_every_later_event_is_a_target() -> None:
-    made = loop()
+    made = loop(exclude_seen=False)
     made.learner.eval()
     episodes = Episodes(pack_histories([history([3, 4])], 10), torch.tensor([False]))
     vectors, biases = made.learner.catalogue()
