@@ -16,6 +16,7 @@ import uvicorn
 from app.main import create_app
 from app.settings import Settings
 
+
 def settings_of(redis_url: str, snapshots: Path, **changes: Any) -> Settings:
     """Settings for a test: one thread, quick looks, nothing from the environment but what is given."""
     given = {"redis_url": redis_url, "snapshot": snapshots, "data_folder": snapshots.parent / "data"}
