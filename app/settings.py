@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         """The folder that snapshots are published in: `snapshot`, or where that is `current`, the folder it is in."""
         return self.snapshot.parent if self.snapshot.name == "current" else self.snapshot
 
+    @property
+    def pinned(self) -> bool:
+        """Whether `snapshot` is one version, to be served as it is and never refreshed."""
+        return self.snapshot.name != "current" and (self.snapshot / "manifest.json").exists()
+
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment for a process of ours, with settings changed by field name."""
         return dict(os.environ) | {variable(name): value for name, value in changes.items()}

@@ -42,7 +42,7 @@ def _serve(settings: Settings, stack: ExitStack, *, demo: bool, worker: bool | N
     if demo:
         from app.cli.demo import prepare
 
-        prepare(settings.data_folder / "demo", settings.snapshot)
+        prepare(settings.data_folder / "demo", settings.snapshots)
     elif not settings.snapshot.exists():
         _fail(
             f"there is no snapshot at {settings.snapshot}.\n"
@@ -67,7 +67,7 @@ def _serve(settings: Settings, stack: ExitStack, *, demo: bool, worker: bool | N
     beside: list[Beside] = []
     if redis is not None:
         beside.append(partial(keep_redis, redis))
-    if worker if worker is not None else redis is not None:
+    if worker if worker is not None else redis is not None and not settings.pinned:
         # The address of Redis may hold a password: it goes through the environment, which others cannot list.
         environment = settings.environment(redis_url=str(settings.redis_url), snapshot=str(settings.snapshot))
         beside.append(partial(keep_worker, ["--parent-pid", str(os.getpid())], environment))

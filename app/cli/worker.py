@@ -28,6 +28,9 @@ def worker(
     if settings.redis_url is None:
         typer.echo(f"innerloop: the worker needs a Redis: set {variable('redis_url')} or REDIS_URL.", err=True)
         raise typer.Exit(2)
+    if settings.pinned:
+        typer.echo(f"innerloop: {settings.snapshot} is one version; the worker refreshes a snapshots folder.", err=True)
+        raise typer.Exit(2)
     if check:
         raise typer.Exit(0 if asyncio.run(_lives(settings)) else 1)
     configure_logs(settings.log_level)
