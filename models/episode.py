@@ -83,7 +83,12 @@ class Episodes(NamedTuple):
 
 
 def windows(
-    histories: Sequence[History], length: int, batch_size: int, shuffled: float, rng: np.random.Generator
+    histories: Sequence[History],
+    length: int,
+    batch_size: int,
+    shuffled: float,
+    rng: np.random.Generator,
+    most: int | None = None,
 ) -> Iterator[Episodes]:
     """One epoch: every history cut into windows of at most `length` events at a random offset, in random order.
 
@@ -91,6 +96,7 @@ def windows(
         histories: one a user; those with fewer than 2 events teach nothing and are left out.
         shuffled: the share of users whose events are put in random order, so that the learner also meets histories
             without an order, such as a new user's import.
+        most: windows taken of one user, at random, so that a few users with endless histories do not outweigh all.
     """
     cuts: list[tuple[History, bool]] = []
     for history in histories:
@@ -101,7 +107,10 @@ def windows(
         events = history if ordered else history.take(rng.permutation(count))
         first = 0 if count <= length else int(rng.integers(1, length + 1))
         edges = [0, *range(first, count, length), count] if first else [0, count]
-        cuts += [(events.take(slice(a, b)), ordered) for a, b in pairwise(edges) if b - a >= 2]
+        spans = [(a, b) for a, b in pairwise(edges) if b - a >= 2]
+        if most is not None and len(spans) > most:
+            spans = [spans[at] for at in rng.permutation(len(spans))[:most]]
+        cuts += [(events.take(slice(a, b)), ordered) for a, b in spans]
     order = rng.permutation(len(cuts))
     for start in range(0, len(order), batch_size):
         chosen = [cuts[at] for at in order[start : start + batch_size]]

@@ -30,11 +30,11 @@ class LearnerConfig:
     """The shape of a learner. A snapshot carries it, so every field must be plain JSON."""
 
     width: int = 64
-    heads: int = 2
+    heads: int = 4
     blocks: int = 2
     steps: int = 1
-    length: int = 50
-    dropout: float = 0.2
+    length: int = 100
+    dropout: float = 0.4
     residual_dropout: float = 0.1
 
     @classmethod

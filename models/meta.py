@@ -27,16 +27,17 @@ from models.learner import Learner
 class OuterConfig:
     """How the outer loop runs."""
 
-    rate: float = 2e-3
-    weight_decay: float = 0.05
-    batch_size: int = 64
+    rate: float = 3e-3
+    weight_decay: float = 0.3
+    batch_size: int = 32
     epochs: int = 60
     patience: int = 6  # epochs without a better validation before it stops
     shuffled: float = 0.5  # share of episodes whose events are put in random order
+    windows: int = 2  # windows of one user an epoch, at most
     positions: int = 2048  # query positions scored a meta-step; more are sampled down to these
     negatives: int = 8192  # items a sampled softmax draws
     full_softmax: int = 30_000  # catalogues up to this size are scored whole
-    horizon: float = 0.0  # in an ordered episode, the weight of a target one event further ahead
+    horizon: float = 0.8  # in an ordered episode, the weight of a target one event further ahead
     against: float = 0.5  # weight of the loss that pushes down what users spoke against
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
     exclude_seen: bool = True  # leave what was taken out of the softmax, as the service leaves it out of answers
@@ -87,7 +88,7 @@ class OuterLoop:
         """One pass over the histories; gives the mean loss. `on_step` is told (step, steps, loss so far)."""
         self.learner.train()
         length, size = self.learner.config.length, self.config.batch_size
-        batches = list(windows(histories, length, size, self.config.shuffled, self.rng))
+        batches = list(windows(histories, length, size, self.config.shuffled, self.rng, self.config.windows))
         total = 0.0
         for number, batch in enumerate(batches, 1):
             total += self.meta_step(batch)

@@ -114,7 +114,7 @@ def _train(
         torch.set_num_threads(threads)
     typer.echo(describe(dataset))
     model = content_model or DEFAULT_MODEL
-    plan = recipe.plan(chosen, hold_out)
+    plan = recipe.plan(recipe.sized(dataset) | chosen, hold_out)
     columns = [
         TextColumn("{task.description:>10}"), BarColumn(), TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(), TextColumn("at most"), TimeRemainingColumn(),

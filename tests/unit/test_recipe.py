@@ -11,7 +11,7 @@ from models import snapshot
 from models.dataset import Dataset, read
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner
-from models.recipe import build_replay, follow, has_text, plan, read_replay, split_like
+from models.recipe import build_replay, follow, has_text, plan, read_replay, sized, split_like
 from models.split import SplitConfig, histories, split
 
 SMALL = {"width": 16, "length": 10, "epochs": 3, "batch_size": 64}
@@ -111,3 +111,8 @@ def test_too_little_data_says_so(tmp_path: Path) -> None:
 def test_an_unknown_choice_is_named() -> None:
     with pytest.raises(ValueError, match="there is no setting widht"):
         plan({"widht": 3})
+
+
+def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
+    assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.4}
+    assert plan(sized(dataset) | {"length": 7}).learner.length == 7
