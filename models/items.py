@@ -42,6 +42,15 @@ class ItemTower(nn.Module):
             logs = torch.log(popularity + 1.0)
             self.bias.copy_(logs - logs.mean())
 
+    def start_residuals(self, directions: Tensor) -> None:
+        """Begin from where the interactions alone would put the items, (N, d), of length at most 1.
+
+        The projection begins small beside them; an item without interactions has it alone, at length 1 all the same.
+        """
+        with torch.no_grad():
+            self.residual.copy_(directions)
+            self.projection.mul_(0.3)
+
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on content alone."""
         projected = self.project(self.content)

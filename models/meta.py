@@ -22,19 +22,21 @@ from torch import Tensor
 from models.episode import Episodes, History, windows
 from models.learner import Learner
 
+FEW_SHOTS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class OuterConfig:
     """How the outer loop runs."""
 
-    rate: float = 3e-3
+    rate: float = 1.5e-3
     weight_decay: float = 0.3
     batch_size: int = 32
     epochs: int = 60
     patience: int = 6  # epochs without a better validation before it stops
     shuffled: float = 0.5  # share of episodes whose events are put in random order
     windows: int = 2  # windows of one user an epoch, at most
-    positions: int = 2048  # query positions scored a meta-step; more are sampled down to these
+    positions: int = 1024  # query positions scored a meta-step; more are sampled down to these
     negatives: int = 8192  # items a sampled softmax draws
     full_softmax: int = 30_000  # catalogues up to this size are scored whole
     horizon: float = 0.8  # in an ordered episode, the weight of a target one event further ahead
@@ -113,7 +115,8 @@ class OuterLoop:
         """Softmax loss of what users went on to take, and what it takes to push down what they spoke against.
 
         In an episode without order every later event is as good a target as the next; in an ordered one, later targets
-        count less by `horizon` an event. Each position's targets sum to a weight of 1.
+        count less by `horizon` an event. Each position's targets sum to a weight of 1. Where there are more positions
+        than are scored, those with few shots are preferred in episodes without order: they stand for new users.
         """
         batch = episodes.support
         vectors, biases = self.learner.catalogue()
@@ -126,7 +129,9 @@ class OuterLoop:
         total = weights.sum(-1)
         at = (batch.mask & (total > 0)).flatten().nonzero().squeeze(1)
         if len(at) > self.config.positions:
-            at = at[torch.randperm(len(at), generator=self.generator)[: self.config.positions]]
+            shots = batch.mask.cumsum(1) - 1
+            chance = torch.where(episodes.ordered[:, None], 1.0, FEW_SHOTS / (shots + FEW_SHOTS / 2)).flatten()[at]
+            at = at[torch.multinomial(chance, self.config.positions, generator=self.generator)]
         taken = vectors[batch.rows]  # (B, T, d)
         hits = users @ taken.transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
         queries, hit = users.flatten(0, 1)[at], hits.flatten(0, 1)[at]  # (P, d), (P, T)

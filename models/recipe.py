@@ -44,6 +44,31 @@ def count_popularity(histories: Sequence[History], items: int) -> Tensor:
     return torch.bincount(torch.from_numpy(rows), minlength=items).float()
 
 
+def principal_directions(histories: Sequence[History], items: int, width: int, seed: int) -> Tensor:
+    """Items by who took them, (N, width): the leading singular vectors of the user-item matrix.
+
+    Users and items are scaled to equal weight, which makes the first direction popularity; it is dropped, as the biases
+    have it. An item known from few interactions gets a shorter vector, down to none for an untouched one.
+    """
+    rows = np.concatenate([np.unique(history.rows) for history in histories])
+    users = np.repeat(np.arange(len(histories)), [len(np.unique(history.rows)) for history in histories])
+    popularity = np.bincount(rows, minlength=items)
+    sizes = np.bincount(users, minlength=len(histories))
+    values = torch.from_numpy(1 / np.sqrt(sizes[users] * popularity[rows])).float()
+    matrix = torch.sparse_coo_tensor(
+        torch.from_numpy(np.stack([users, rows])), values, (len(histories), items), check_invariants=True
+    )
+    rank = min(width + 1, *matrix.shape)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        _, strengths, directions = torch.svd_lowrank(matrix, q=rank, niter=4)
+    placed = torch.nn.functional.normalize(directions[:, 1:] * strengths[1:], dim=-1)
+    known = torch.from_numpy(popularity / (popularity + 5.0)).float().sqrt()
+    out = torch.zeros(items, width)
+    out[:, : rank - 1] = placed * known[:, None]
+    return out
+
+
 def count_kinds(histories: Sequence[History]) -> Tensor:
     """How often each kind of event occurs, (KIND_SLOTS,) float32."""
     kinds = np.concatenate([history.kinds for history in histories]) if histories else np.empty(0, np.int64)
@@ -158,6 +183,9 @@ def follow(
     popularity = count_popularity(parts.warm, len(dataset.items))
     learner.tower.start_biases(popularity)
     learner.meet(count_kinds(parts.warm))
+    learner.tower.start_residuals(
+        principal_directions(parts.warm, len(dataset.items), plan.learner.width, plan.outer.seed)
+    )
     loop = OuterLoop(learner, plan.outer, popularity)
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress

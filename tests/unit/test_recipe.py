@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models import snapshot
 from models.dataset import Dataset, read
+from models.episode import History
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner
-from models.recipe import build_replay, follow, has_text, plan, read_replay, sized, split_like
+from models.recipe import build_replay, follow, has_text, plan, principal_directions, read_replay, sized, split_like
 from models.split import SplitConfig, histories, split
 
 SMALL = {"width": 16, "length": 10, "epochs": 3, "batch_size": 64}
@@ -116,3 +118,22 @@ def test_an_unknown_choice_is_named() -> None:
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.4}
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
+
+
+def test_items_that_the_same_users_took_start_close_together() -> None:
+    rng = np.random.default_rng(0)
+    crowds = [np.append(half * 10 + rng.choice(10, 4, replace=False), 20) for half in (0, 1) for _ in range(100)]
+    users = [History(rows.astype(np.int64), np.zeros(5, np.int64), np.ones(5, np.float32)) for rows in crowds]
+    placed = principal_directions(users, items=22, width=8, seed=0)
+    unit = torch.nn.functional.normalize(placed[:20], dim=-1)
+    likeness = unit @ unit.T
+    within, across = likeness[:10, :10].mean(), likeness[:10, 10:].mean()
+    assert within > across + 0.3
+    assert placed[21].abs().sum() == 0  # nobody took it
+    assert placed.norm(dim=-1).max() <= 1
+    torch.testing.assert_close(placed, principal_directions(users, items=22, width=8, seed=0))
+
+
+def test_fewer_users_than_directions_are_no_trouble() -> None:
+    users = [History(np.array([0, 1]), np.zeros(2, np.int64), np.ones(2, np.float32)) for _ in range(3)]
+    assert principal_directions(users, items=5, width=16, seed=0).shape == (5, 16)
