@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -32,6 +33,8 @@ def main() -> None:
     """The console script. What is wrong with the input is said in one message, without a trace; the exit code is 2."""
     from app.settings import SettingsError
 
+    # SIGTERM ends a command as Ctrl-C does; the first process of a container would not even notice it otherwise.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         app()
     except SettingsError as error:

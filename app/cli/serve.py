@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -32,8 +31,7 @@ def serve(
     settings = load(snapshot=snapshot, host=host, port=port, data_folder=data_folder)
     if demo and snapshot is None and "snapshot" not in settings.model_fields_set:
         settings = settings.model_copy(update={"snapshot": settings.data_folder / "snapshots"})
-    # From here on SIGTERM ends everything in order, as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Ctrl-C at any time, SIGTERM too: whatever was started by then is stopped, in order.
     with suppress(KeyboardInterrupt), ExitStack() as stack:
         _serve(settings, stack, demo=demo, worker=worker)
 
