@@ -67,6 +67,11 @@ _MESSAGES = {
 }
 
 
+def _whole(value: object) -> object:
+    """To JSON 10.0 is an integer too."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 def _seconds(value: object) -> float:
     """Seconds since the epoch, from ISO-8601 with an offset or from a number."""
     if isinstance(value, str):
@@ -99,9 +104,9 @@ Timestamp = Annotated[
 
 
 class Wire(BaseModel):
-    """Every request body: a field that does not exist is an error, not a silence."""
+    """Every request body: a field that does not exist is an error, not a silence, and `true` is no number."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class EventIn(Wire):
@@ -200,7 +205,7 @@ class RecommendIn(Wire):
         description="Oldest first, in place of the stored history. Unknown items are ignored.",
         json_schema_extra=_ids_or_events,
     )
-    k: int = Field(10, ge=1, le=100)
+    k: Annotated[int, BeforeValidator(_whole)] = Field(10, ge=1, le=100)
     exclude: list[Id] = Field(default=[], max_length=10_000)
     candidates: list[Id] | None = Field(
         None, max_length=10_000, description="Rank these alone. Unknown items are ignored."

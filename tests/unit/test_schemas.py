@@ -96,7 +96,7 @@ def test_a_rating_needs_a_value() -> None:
     assert isinstance(EVENTS.validate_python({**GOOD, "kind": "rating", "value": 0}), EventIn)
 
 
-@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e300, "much"])
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e300, "much", "4", True])
 def test_values_are_finite(value: object) -> None:
     assert [field for field, _ in _faults(EVENTS, {**GOOD, "value": value})] == ["value"]
 
@@ -119,6 +119,10 @@ def test_an_inline_history_names_the_entry_at_fault() -> None:
     assert [field for field, _ in faults] == ["history.1.item_id", "history.2.kind", "history.3"]
 
 
-@pytest.mark.parametrize("k", [0, 101, "many", None, 1.5])
+@pytest.mark.parametrize("k", [0, 101, "many", "5", None, 1.5, True])
 def test_k(k: object) -> None:
     assert [field for field, _ in _faults(TypeAdapter(RecommendIn), {"k": k})] == ["k"]
+
+
+def test_a_whole_number_is_an_integer() -> None:
+    assert RecommendIn.model_validate({"k": 10.0}).k == 10
