@@ -66,6 +66,11 @@ class UserHistory(NamedTuple):
         return cls(int.from_bytes(packed[:_HEAD], "little"), np.frombuffer(packed, RECORD, offset=_HEAD))
 
 
+def in_order(times: NDArray[np.float64]) -> bool:
+    """Whether events at these times, (n,), came in an order: those of one moment, as an import brings them, did not."""
+    return len(times) < 2 or bool((times != times[0]).any())
+
+
 NOTHING = UserHistory(0, np.frombuffer(b"", RECORD))
 
 

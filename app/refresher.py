@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from app import announcement
 from app.catalogue import Catalogue
 from app.errors import StoreUnavailable
+from app.event import in_order
 from app.heartbeat import EVERY, Heartbeat
 from app.history import History, StreamEvent, UserHistory
 from models import snapshot as snapshots
@@ -222,4 +223,4 @@ def _events(history: UserHistory, row_of: NDArray[np.int64], scale: RatingScale)
     rows = row_of[np.minimum(handles, len(row_of) - 1)]
     kept = (handles < len(row_of)) & (rows >= 0)
     kinds = records["kind"][kept].astype(np.int64)
-    return Events(rows[kept], kinds, scale.preference(kinds, records["value"][kept]))
+    return Events(rows[kept], kinds, scale.preference(kinds, records["value"][kept]), in_order(records["time"]))

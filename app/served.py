@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from app.event import in_order
 from app.query import Answer, Entry, Query, Records
-from models.episode import History, pack_histories
+from models.episode import History, pack
 from models.index import Exact, Index
 from models.interaction import KINDS, RatingScale
 from models.item import Item
@@ -97,7 +98,7 @@ class Served:
         answers = {at: Answer([], [], self.snapshot.version) for at in groups["nothing"]}
         with torch.inference_mode():
             if group := groups["taste"]:
-                support = pack_histories([histories[at] for at in group], self.learner.config.length)
+                support = pack([histories[at] for at in group], self.learner.config.length)
                 users = self.learner.user_vectors(self._vectors, support.to(self._vectors.device))
                 # A vector that is not finite would make every score so; zero leaves the biases.
                 users = users.where(users.isfinite().all(-1, keepdim=True), 0.0)
@@ -160,26 +161,29 @@ class Served:
 
     def _histories(self, queries: Sequence[Query], records: Sequence[Records | None]) -> list[History]:
         """Each query's events on items that are here; all of the batch in a handful of array operations."""
-        rows, kinds, values = [], [], []
+        rows, kinds, values, ordered = [], [], [], []
         for query, stored in zip(queries, records, strict=True):
             if query.history is not None:
                 rows.append(np.array([self.rows.get(item, -1) for item in query.history.items], np.int64))
                 kinds.append(np.asarray(query.history.kinds, np.int64))
                 values.append(np.asarray(query.history.values, np.float32))
+                ordered.append(True)
             elif query.stored and stored is not None:
                 rows.append(self._row_of_handle[np.minimum(stored["handle"], len(self._row_of_handle) - 1)])
                 kinds.append(stored["kind"].astype(np.int64))
                 values.append(stored["value"])
+                ordered.append(in_order(stored["time"]))
             else:
                 rows.append(np.zeros(0, np.int64))
                 kinds.append(np.zeros(0, np.int64))
                 values.append(np.zeros(0, np.float32))
+                ordered.append(True)
         preference = self._scale.preference(np.concatenate(kinds), np.concatenate(values))
         ends = np.cumsum([len(part) for part in rows])[:-1]
         histories = []
-        for row, kind, liking in zip(rows, kinds, np.split(preference, ends), strict=True):
+        for row, kind, liking, order in zip(rows, kinds, np.split(preference, ends), ordered, strict=True):
             here = (row >= 0) & (kind < len(KINDS))
-            histories.append(History(row[here], kind[here], liking[here]))
+            histories.append(History(row[here], kind[here], liking[here], order))
         return histories
 
 

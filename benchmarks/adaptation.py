@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from models.adapt import adapt
-from models.episode import History, pack_histories
+from models.episode import History, pack
 from models.index import Exact
 from models.learner import Learner, LearnerConfig
 
@@ -60,7 +60,7 @@ def measure(items: int, events: int, batch: int, config: LearnerConfig, repetiti
         History(rng.integers(0, items, events), np.zeros(events, np.int64), np.ones(events, np.float32))
         for _ in range(batch)
     ]
-    support = pack_histories(histories, config.length)
+    support = pack(histories, config.length)
     users = learner.user_vectors(vectors, support)
     allowed = torch.ones(batch, items, dtype=torch.bool)
     D = config.width // config.heads

@@ -76,7 +76,9 @@ def read(W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: 
     return out + coefficients @ (values - keys @ prior)
 
 
-def recency_weights(strength: Tensor, mask: Tensor, decay: Tensor, shrinkage: Tensor, readers: int) -> Tensor:
+def recency_weights(
+    strength: Tensor, mask: Tensor, ordered: Tensor, decay: Tensor, shrinkage: Tensor, readers: int
+) -> Tensor:
     """Weights a_(q, t) of the events each reader may see: its strength, fading with how many events ago it was.
 
     The weights of one reader sum to less than 1, for they are divided by their sum plus a shrinkage: the fewer events
@@ -85,6 +87,7 @@ def recency_weights(strength: Tensor, mask: Tensor, decay: Tensor, shrinkage: Te
     Args:
         strength: (B, T), positive.
         mask: (B, T), False for an empty slot.
+        ordered: (B,), False for users whose events came in no particular order: none of theirs fades.
         decay: the fading an event, per head, (H,), at least 0.
         shrinkage: pseudo-events behind the prior, per head, (H,), positive.
         readers: Q; the readers sit at the last Q events, each seeing itself and what came before.
@@ -95,6 +98,7 @@ def recency_weights(strength: Tensor, mask: Tensor, decay: Tensor, shrinkage: Te
     event = torch.arange(T, device=strength.device)
     reader = event[T - readers :]
     age = (reader[:, None] - event[None, :]).to(strength.dtype)  # (Q, T)
-    kernel = torch.exp(-decay[:, None, None] * age.clamp(min=0)) * (age >= 0)  # (H, Q, T)
+    fading = torch.exp(-decay[:, None, None] * age.clamp(min=0))  # (H, Q, T)
+    kernel = torch.where(ordered[:, None, None, None], fading, 1.0) * (age >= 0)
     raw = kernel * (strength * mask)[:, None, None, :]
     return raw / (raw.sum(-1, keepdim=True) + shrinkage[:, None, None])

@@ -22,6 +22,7 @@ class Support(NamedTuple):
     kinds: Tensor  # (B, T) int64, the kind's code
     preference: Tensor  # (B, T) float32, -1 (against) to 1 (for)
     mask: Tensor  # (B, T) bool, False in an empty slot
+    ordered: Tensor  # (B,) bool, False where the events came in no particular order
 
     def to(self, device: torch.device | str) -> Support:
         """The same on another device."""
@@ -29,57 +30,37 @@ class Support(NamedTuple):
 
 
 class History(NamedTuple):
-    """One user's events, oldest first, each (n,)."""
+    """One user's events, oldest first, each (n,). Where `ordered` is False the order means nothing."""
 
     rows: NDArray[np.integer[Any]]
     kinds: NDArray[np.integer[Any]]
     preference: NDArray[np.float32]
+    ordered: bool = True
 
     def take(self, which: NDArray[np.integer[Any]] | slice) -> History:
         """The events at these positions, in this order."""
-        return History(self.rows[which], self.kinds[which], self.preference[which])
+        return History(self.rows[which], self.kinds[which], self.preference[which], self.ordered)
 
 
-def pack(
-    rows: Sequence[NDArray[np.integer[Any]]],
-    kinds: Sequence[NDArray[np.integer[Any]]],
-    preference: Sequence[NDArray[np.floating[Any]]],
-    length: int,
-) -> Support:
+def pack(histories: Sequence[History], length: int) -> Support:
     """Pad histories into one support set of B users, keeping the newest `length` events of each.
 
     T is the longest kept history, at least 1, so that a batch of short histories stays cheap.
     """
-    size = max(1, min(length, max((len(history) for history in rows), default=1)))
-    out_rows = np.zeros((len(rows), size), np.int64)
-    out_kinds = np.zeros((len(rows), size), np.int64)
-    out_preference = np.zeros((len(rows), size), np.float32)
-    mask = np.zeros((len(rows), size), np.bool_)
-    for user, history in enumerate(rows):
-        count = min(len(history), size)
+    size = max(1, min(length, max((len(history.rows) for history in histories), default=1)))
+    rows = np.zeros((len(histories), size), np.int64)
+    kinds = np.zeros((len(histories), size), np.int64)
+    preference = np.zeros((len(histories), size), np.float32)
+    mask = np.zeros((len(histories), size), np.bool_)
+    for user, history in enumerate(histories):
+        count = min(len(history.rows), size)
         if count:
-            out_rows[user, -count:] = history[-count:]
-            out_kinds[user, -count:] = kinds[user][-count:]
-            out_preference[user, -count:] = preference[user][-count:]
+            rows[user, -count:] = history.rows[-count:]
+            kinds[user, -count:] = history.kinds[-count:]
+            preference[user, -count:] = history.preference[-count:]
             mask[user, -count:] = True
-    return Support(*map(torch.from_numpy, (out_rows, out_kinds, out_preference, mask)))
-
-
-def pack_histories(histories: Sequence[History], length: int) -> Support:
-    """`pack` for whole histories."""
-    return pack(
-        [history.rows for history in histories],
-        [history.kinds for history in histories],
-        [history.preference for history in histories],
-        length,
-    )
-
-
-class Episodes(NamedTuple):
-    """A batch for the outer loop: the events of B users, and whose are in the order they happened."""
-
-    support: Support
-    ordered: Tensor  # (B,) bool
+    ordered = np.array([history.ordered for history in histories], np.bool_)
+    return Support(*map(torch.from_numpy, (rows, kinds, preference, mask, ordered)))
 
 
 def windows(
@@ -89,7 +70,7 @@ def windows(
     shuffled: float,
     rng: np.random.Generator,
     most: int | None = None,
-) -> Iterator[Episodes]:
+) -> Iterator[Support]:
     """One epoch: every history cut into windows of at most `length` events at a random offset, in random order.
 
     Args:
@@ -98,22 +79,19 @@ def windows(
             without an order, such as a new user's import.
         most: windows taken of one user, at random, so that a few users with endless histories do not outweigh all.
     """
-    cuts: list[tuple[History, bool]] = []
+    cuts: list[History] = []
     for history in histories:
         count = len(history.rows)
         if count < 2:
             continue
         ordered = rng.random() >= shuffled
-        events = history if ordered else history.take(rng.permutation(count))
+        events = history if ordered else history.take(rng.permutation(count))._replace(ordered=False)
         first = 0 if count <= length else int(rng.integers(1, length + 1))
         edges = [0, *range(first, count, length), count] if first else [0, count]
         spans = [(a, b) for a, b in pairwise(edges) if b - a >= 2]
         if most is not None and len(spans) > most:
             spans = [spans[at] for at in rng.permutation(len(spans))[:most]]
-        cuts += [(events.take(slice(a, b)), ordered) for a, b in spans]
+        cuts += [events.take(slice(a, b)) for a, b in spans]
     order = rng.permutation(len(cuts))
     for start in range(0, len(order), batch_size):
-        chosen = [cuts[at] for at in order[start : start + batch_size]]
-        yield Episodes(
-            pack_histories([cut for cut, _ in chosen], length), torch.tensor([ordered for _, ordered in chosen])
-        )
+        yield pack([cuts[at] for at in order[start : start + batch_size]], length)

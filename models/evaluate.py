@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.episode import History, pack_histories
+from models.episode import History, pack
 from models.learner import Learner
 
 
@@ -53,7 +53,7 @@ class LearnerRanker:
         self.learner.eval()
         with torch.inference_mode():
             vectors, biases = self.learner.catalogue()
-            support = pack_histories(histories, self.learner.config.length).to(biases.device)
+            support = pack(histories, self.learner.config.length).to(biases.device)
             users = self.learner.user_vectors(vectors, support, self.steps)
             return np.asarray(torch.addmm(biases, users, vectors.T).cpu().numpy(), np.float32)
 
@@ -149,7 +149,9 @@ def cold_user(
     cases = []
     for history in histories:
         for _ in range(draws if order == "random" else 1):
-            events = history.take(rng.permutation(len(history.rows))) if order == "random" else history
+            events = history
+            if order == "random":
+                events = history.take(rng.permutation(len(history.rows)))._replace(ordered=False)
             support = events.take(slice(0, shots))
             seen = set(support.rows.tolist())
             fresh = [row for row in dict.fromkeys(events.rows[shots:].tolist()) if row not in seen][:query]

@@ -22,6 +22,7 @@ from models.episode import Support
 from models.items import ItemTower
 from models.snapshot import Snapshot
 
+GATHERERS = 3
 KIND_SLOTS = 32  # room for kinds to come, so that adding one does not change a snapshot's shapes
 
 
@@ -34,7 +35,7 @@ class LearnerConfig:
     blocks: int = 2
     steps: int = 1
     length: int = 100
-    dropout: float = 0.4
+    dropout: float = 0.2
     residual_dropout: float = 0.1
 
     @classmethod
@@ -57,7 +58,7 @@ class InnerLoop(nn.Module):
         self.shrinkage_logits = nn.Parameter(torch.zeros(heads))
 
     def forward(
-        self, keys: Tensor, values: Tensor, queries: Tensor, strength: Tensor, mask: Tensor, steps: int | None
+        self, keys: Tensor, values: Tensor, queries: Tensor, strength: Tensor, support: Support, steps: int | None
     ) -> Tensor:
         """Adapt to (keys, values), (B, H, T, D) and (B, H, T, V), and read at the queries of the last Q events.
 
@@ -66,7 +67,12 @@ class InnerLoop(nn.Module):
         """
         readers = queries.shape[2]
         weights = adapt.recency_weights(
-            strength, mask, F.softplus(self.decay_logits), F.softplus(self.shrinkage_logits), readers
+            strength,
+            support.mask,
+            support.ordered,
+            F.softplus(self.decay_logits),
+            F.softplus(self.shrinkage_logits),
+            readers,
         )
         etas = 2 * torch.sigmoid(self.step_logits[:steps])
         if readers > 1:
@@ -81,36 +87,38 @@ class AdaptationBlock(nn.Module):
     fast weights are a vector: what do all events say together?
     """
 
-    def __init__(self, config: LearnerConfig) -> None:
+    def __init__(self, config: LearnerConfig, residual: bool) -> None:
         super().__init__()
-        d, self.heads = config.width, config.heads
+        d, self.heads, self.residual = config.width, config.heads, residual
         self.norm = nn.RMSNorm(d)
         self.query_key = nn.Linear(d, 2 * d)
-        self.value = nn.Linear(d, 2 * d, bias=False)
-        self.out = nn.Linear(2 * d, d, bias=False)
+        self.value = nn.Linear(d, (1 + GATHERERS) * d, bias=False)
+        self.out = nn.Linear((1 + GATHERERS) * d, d, bias=False)
         self.relate = InnerLoop(self.heads, d // self.heads, d // self.heads, config.steps, -4.0, -0.5)
-        self.gather = InnerLoop(1, 1, d, config.steps, -5.0, -5.0)
+        self.gather = InnerLoop(GATHERERS, 1, d, config.steps, -6.0, 1.0)
         self.feed_norm = nn.RMSNorm(d)
         self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(4 * d, d))
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, stream: Tensor, sign: Tensor, strength: Tensor, mask: Tensor, last: bool, steps: int | None
+        self, stream: Tensor, sign: Tensor, strength: Tensor, support: Support, last: bool, steps: int | None
     ) -> Tensor:
         """(B, T, d) -> (B, T, d), or (B, 1, d) for the newest event alone when `last`."""
         target = stream[:, -1:] if last else stream
         normed = self.norm(stream)
         queries, keys = self.query_key(normed * sign).chunk(2, -1)
-        values, gathered = self.value(normed).chunk(2, -1)
+        values, gathered = self.value(normed).split([stream.shape[2], GATHERERS * stream.shape[2]], -1)
         queries = F.normalize(self.split(queries[:, -target.shape[1] :]), dim=-1)
-        related = self.relate(F.normalize(self.split(keys), dim=-1), self.split(values), queries, strength, mask, steps)
-        one = stream.new_ones(())
-        summed = self.gather(
-            one.expand(*stream.shape[:1], 1, stream.shape[1], 1), gathered[:, None],
-            one.expand(*target.shape[:1], 1, target.shape[1], 1), strength, mask, steps,
-        )  # fmt: skip
-        reading = torch.cat([related.transpose(1, 2).flatten(2), summed[:, 0]], -1)
-        mixed: Tensor = target + self.dropout(self.out(reading))
+        related = self.relate(
+            F.normalize(self.split(keys), dim=-1), self.split(values), queries, strength, support, steps
+        )
+        gathered = gathered.unflatten(-1, (GATHERERS, -1)).transpose(1, 2)
+        one = torch.ones_like(gathered[..., :1])
+        summed = self.gather(one, gathered, one[:, :, -target.shape[1] :], strength, support, steps)
+        reading = torch.cat([related.transpose(1, 2).flatten(2), summed.transpose(1, 2).flatten(2)], -1)
+        mixed: Tensor = self.dropout(self.out(reading))
+        if self.residual:
+            mixed = target + mixed
         fed: Tensor = self.dropout(self.feed(self.feed_norm(mixed)))
         return mixed + fed
 
@@ -137,9 +145,12 @@ class Learner(nn.Module):
         self.kind_strengths = nn.Parameter(torch.zeros(KIND_SLOTS))
         self.register_buffer("kind_shares", torch.zeros(KIND_SLOTS))
         self.preference_power = nn.Parameter(torch.tensor(0.5))
-        self.blocks = nn.ModuleList(AdaptationBlock(config) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            AdaptationBlock(config, number < config.blocks - 1) for number in range(config.blocks)
+        )
         self.out_norm = nn.RMSNorm(config.width)
         self.prior = nn.Parameter(torch.zeros(config.width))
+        self.shrinkage_logit = nn.Parameter(torch.ones(()))
         self.dropout = nn.Dropout(config.dropout)
 
     @classmethod
@@ -200,8 +211,7 @@ class Learner(nn.Module):
 
     def forward(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
         """User vectors before each event and after the last, (B, T + 1, d): entry t has seen events 0 to t - 1."""
-        stream = self.adapt_stream(vectors, support, last=False, steps=steps)
-        users = torch.where(support.mask[:, :, None], self.prior + self.out_norm(stream), self.prior)
+        users = self.follow(vectors, support, last=False, steps=steps)
         return torch.cat([self.prior.expand(len(users), 1, -1), users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
@@ -212,11 +222,14 @@ class Learner(nn.Module):
             support: the users' histories, (B, T).
             steps: inner steps to take, at most as many as were learned (the default). 0 reads the prior weights.
         """
-        stream = self.adapt_stream(vectors, support, last=True, steps=steps)[:, -1]
-        return torch.where(support.mask[:, -1:], self.prior + self.out_norm(stream), self.prior)
+        return self.follow(vectors, support, last=True, steps=steps)[:, -1]
 
-    def adapt_stream(self, vectors: Tensor, support: Support, last: bool, steps: int | None) -> Tensor:
-        """Events through the blocks: (B, T, d), or (B, 1, d) when only the newest is asked for."""
+    def follow(self, vectors: Tensor, support: Support, last: bool, steps: int | None) -> Tensor:
+        """The user's vector after each event, (B, T, d), or after the newest alone, (B, 1, d).
+
+        It leaves the prior by the share of the evidence, s / (s + shrinkage) with s the events' summed strength: one
+        event says less than ten, and none says nothing.
+        """
         sign = torch.sign(support.preference)[:, :, None]  # 0 in an empty slot
         scale = self.config.width**0.5
         kind_vectors, kind_strengths = self.kinds()
@@ -224,5 +237,7 @@ class Learner(nn.Module):
         size = support.preference.abs().clamp(min=1e-3)
         strength = torch.exp(kind_strengths[support.kinds] + self.preference_power * torch.log(size))
         for number, block in enumerate(self.blocks):
-            stream = block(stream, sign, strength, support.mask, last and number == len(self.blocks) - 1, steps)
-        return stream
+            stream = block(stream, sign, strength, support, last and number == len(self.blocks) - 1, steps)
+        evidence = (strength * support.mask).cumsum(-1)[:, -stream.shape[1] :, None]
+        users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * self.out_norm(stream)
+        return users

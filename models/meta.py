@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.episode import Episodes, History, windows
+from models.episode import History, Support, windows
 from models.learner import Learner
 
 FEW_SHOTS = 8
@@ -30,6 +30,7 @@ class OuterConfig:
     """How the outer loop runs."""
 
     rate: float = 1.5e-3
+    residual_rate: float = 0.2  # of the rate, for the items' residuals: there are so many, and they start well
     weight_decay: float = 0.3
     batch_size: int = 32
     epochs: int = 60
@@ -69,10 +70,15 @@ class OuterLoop:
     def __init__(self, learner: Learner, config: OuterConfig, popularity: Tensor) -> None:
         """`popularity`: how often each item was taken, (N,); sampled negatives follow its square root."""
         self.learner, self.config = learner, config
-        decayed = [p for p in learner.parameters() if p.ndim > 1]
+        residual = learner.tower.residual
+        decayed = [p for p in learner.parameters() if p.ndim > 1 and p is not residual]
         plain = [p for p in learner.parameters() if p.ndim <= 1]
         self.optimiser = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+            [
+                {"params": decayed, "weight_decay": config.weight_decay},
+                {"params": [residual], "weight_decay": config.weight_decay, "lr": config.rate * config.residual_rate},
+                {"params": plain, "weight_decay": 0.0},
+            ],
             lr=config.rate,
         )
         share = (popularity + 1).sqrt()
@@ -99,7 +105,7 @@ class OuterLoop:
         self.epoch += 1
         return total / max(len(batches), 1)
 
-    def meta_step(self, batch: Episodes) -> float:
+    def meta_step(self, batch: Support) -> float:
         """One step of the outer optimiser on episodes of B users; gives the loss."""
         loss = self.loss(batch)
         self.optimiser.zero_grad(set_to_none=True)
@@ -111,46 +117,48 @@ class OuterLoop:
                 self.average[name].lerp_(parameter, 1 - self.config.averaging)
         return float(loss.detach())
 
-    def loss(self, episodes: Episodes) -> Tensor:
+    def loss(self, batch: Support) -> Tensor:
         """Softmax loss of what users went on to take, and what it takes to push down what they spoke against.
 
         In an episode without order every later event is as good a target as the next; in an ordered one, later targets
         count less by `horizon` an event. Each position's targets sum to a weight of 1. Where there are more positions
         than are scored, those with few shots are preferred in episodes without order: they stand for new users.
         """
-        batch = episodes.support
         vectors, biases = self.learner.catalogue()
         users = self.learner(vectors, batch)[:, :-1]  # (B, T, d): what each event was predicted from
-        T = batch.rows.shape[1]
-        ahead = torch.arange(T)[None, :] - torch.arange(T)[:, None]  # (T, T): how far event s lies ahead of position t
-        fading = torch.where(episodes.ordered[:, None, None], self.config.horizon, 1.0) ** ahead.clamp(min=0)
-        liked = batch.mask & (batch.preference > 0)
-        weights = fading * (ahead >= 0) * liked[:, None, :]  # (B, T, T)
-        total = weights.sum(-1)
-        at = (batch.mask & (total > 0)).flatten().nonzero().squeeze(1)
-        if len(at) > self.config.positions:
-            shots = batch.mask.cumsum(1) - 1
-            chance = torch.where(episodes.ordered[:, None], 1.0, FEW_SHOTS / (shots + FEW_SHOTS / 2)).flatten()[at]
-            at = at[torch.multinomial(chance, self.config.positions, generator=self.generator)]
-        taken = vectors[batch.rows]  # (B, T, d)
-        hits = users @ taken.transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
-        queries, hit = users.flatten(0, 1)[at], hits.flatten(0, 1)[at]  # (P, d), (P, T)
-        share = (weights / total.clamp(min=1e-9)[:, :, None]).flatten(0, 1)[at]
-        normaliser = self.log_normaliser(queries, vectors, biases)
+        weights = self._target_weights(batch)
+        at = self._positions(batch)
+        hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
+        hit, weight = hits.flatten(0, 1)[at], weights.flatten(0, 1)[at]  # (P, T)
+        normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases)
         if self.config.exclude_seen:
-            index = torch.arange(T)
-            same = batch.rows[:, :, None] == batch.rows[:, None, :]
-            last = (same & batch.mask[:, None, :]).long().mul(index).amax(-1)  # where each item last occurs
-            seen = (last == index)[:, None, :] & (ahead < 0) & batch.mask[:, None, :]  # (B, T, T), each item once
-            share_seen = (seen.flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
+            share_seen = (_seen(batch).flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
             normaliser = normaliser + torch.log1p(-share_seen.clamp(max=0.999))
-        loss: Tensor = normaliser.mean() - (share * hit).sum(-1).mean()
+        aimed = weight.sum(-1) > 0
+        share = weight / weight.sum(-1, keepdim=True).clamp(min=1e-9)
+        loss: Tensor = ((normaliser - (share * hit).sum(-1)) * aimed).sum() / aimed.sum().clamp(min=1)
         disliked = (batch.mask & (batch.preference < 0)).flatten()[at]
         if self.config.against > 0 and disliked.any():
             own = hits.diagonal(dim1=1, dim2=2).flatten()[at]
             p = (own - normaliser)[disliked].exp().clamp(max=1 - 1e-6)
             loss = loss - self.config.against * torch.log1p(-p).sum() / len(at)
         return loss
+
+    def _target_weights(self, batch: Support) -> Tensor:
+        """How much event s is a target of position t, (B, T, T)."""
+        ahead = _ahead(batch)
+        fading = torch.where(batch.ordered[:, None, None], self.config.horizon, 1.0) ** ahead.clamp(min=0)
+        liked = batch.mask & (batch.preference > 0)
+        return fading * (ahead >= 0) * liked[:, None, :]
+
+    def _positions(self, batch: Support) -> Tensor:
+        """The positions to score, (P,), of the B * T."""
+        at = batch.mask.flatten().nonzero().squeeze(1)
+        if len(at) <= self.config.positions:
+            return at
+        shots = batch.mask.cumsum(1) - 1
+        chance = torch.where(batch.ordered[:, None], 1.0, FEW_SHOTS / (shots + FEW_SHOTS / 2)).flatten()[at].cpu()
+        return at[torch.multinomial(chance, self.config.positions, generator=self.generator).to(at.device)]
 
     def log_normaliser(self, queries: Tensor, vectors: Tensor, biases: Tensor) -> Tensor:
         """log sum_i exp score(query, i), (P,): over all items, or estimated from a sample of a large catalogue."""
@@ -213,6 +221,20 @@ class OuterLoop:
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["dropout"])
+
+
+def _ahead(batch: Support) -> Tensor:
+    """How far event s lies ahead of position t, (T, T)."""
+    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
+    return index[None, :] - index[:, None]
+
+
+def _seen(batch: Support) -> Tensor:
+    """Whether event s was the last of its item before position t, (B, T, T): taken, and not to come again."""
+    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
+    same = batch.rows[:, :, None] == batch.rows[:, None, :]
+    last = (same & batch.mask[:, None, :]).long().mul(index).amax(-1)
+    return (last == index)[:, None, :] & (_ahead(batch) < 0) & batch.mask[:, None, :]
 
 
 def train(

@@ -126,12 +126,11 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     """What of the recipe depends on the data.
 
     Windows as long as three quarters of the histories, batches of about as many events whatever the length, and more
-    dropout where items are known from few interactions.
+    dropout where users are known from few events.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
-    sparse = len(dataset.interactions) < 100 * len(dataset.items)
-    return {"length": length, "batch_size": min(128, 3200 // length), "dropout": 0.4 if sparse else 0.2}
+    return {"length": length, "batch_size": min(128, 3200 // length), "dropout": 0.5 if length == 20 else 0.2}
 
 
 def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:

@@ -36,7 +36,7 @@ def recommend(
     """Adapt to a history, or to a user's in a dataset, and print the items to recommend."""
     import torch
 
-    from models.episode import pack_histories
+    from models.episode import pack
     from models.index import Exact
     from models.learner import Learner
     from models.snapshot import SnapshotError, read
@@ -58,7 +58,7 @@ def recommend(
     learner = Learner.restore(loaded)
     with torch.inference_mode():
         vectors, biases = learner.catalogue()
-        vector = learner.user_vectors(vectors, pack_histories([events], learner.config.length))
+        vector = learner.user_vectors(vectors, pack([events], learner.config.length))
         allowed = torch.tensor([item.available for item in loaded.items])
         if not include_seen:
             allowed[torch.from_numpy(events.rows)] = False

@@ -147,9 +147,19 @@ def test_first_and_second_order_differ_but_adapt_alike() -> None:
 def test_recency_weights_fade_shrink_and_hide() -> None:
     strength = torch.tensor([[1.0, 1.0, 2.0, 1.0]])
     mask = torch.tensor([[False, True, True, True]])
-    weights = recency_weights(strength, mask, torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), readers=2)
+    weights = recency_weights(
+        strength, mask, torch.tensor([True]), torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), readers=2
+    )
     assert weights.shape == (1, 2, 2, 4)
     torch.testing.assert_close(weights[0, 0], torch.tensor([[0, 0.25, 0.5, 0], [0, 0.2, 0.4, 0.2]]))
     newest = weights[0, 1, 1]
     e = torch.e
     torch.testing.assert_close(newest, torch.tensor([0, e**-2, 2 * e**-1, 1]) / (e**-2 + 2 * e**-1 + 1 + 1))
+
+
+def test_without_order_nothing_fades() -> None:
+    strength, mask = torch.rand(1, 5) + 0.5, torch.ones(1, 5, dtype=torch.bool)
+    decay, shrinkage = torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0])
+    weights = recency_weights(strength, mask, torch.tensor([False]), decay, shrinkage, readers=5)
+    torch.testing.assert_close(weights[:, 0], weights[:, 1])
+    assert (weights[0, 0].triu(1) == 0).all()  # the future stays hidden

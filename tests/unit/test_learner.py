@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.episode import History, Support, pack_histories
+from models.episode import History, Support, pack
 from models.interaction import KINDS
 from models.learner import KIND_SLOTS, Learner, LearnerConfig
 
@@ -30,7 +30,7 @@ def history(*rows: int, preference: float = 1.0) -> History:
 def test_serving_equals_the_last_position_of_training(steps: int) -> None:
     model = learner(steps=steps)
     vectors, _ = model.catalogue()
-    support = pack_histories([history(1, 2, 3), history(4), history(*range(8))], 8)
+    support = pack([history(1, 2, 3), history(4), history(*range(8))], 8)
     torch.testing.assert_close(
         model.user_vectors(vectors, support), model(vectors, support)[:, -1], atol=1e-4, rtol=1e-4
     )
@@ -40,16 +40,16 @@ def test_a_batch_equals_one_by_one() -> None:
     model = learner()
     vectors, _ = model.catalogue()
     users = [history(1, 2, 3), history(), history(*range(20)), history(5, preference=-1.0)]
-    together = model.user_vectors(vectors, pack_histories(users, 8))
-    alone = torch.cat([model.user_vectors(vectors, pack_histories([user], 8)) for user in users])
+    together = model.user_vectors(vectors, pack(users, 8))
+    alone = torch.cat([model.user_vectors(vectors, pack([user], 8)) for user in users])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
 def test_a_position_sees_only_its_past() -> None:
     model = learner()
     vectors, _ = model.catalogue()
-    one = model(vectors, pack_histories([history(1, 2, 3, 4)], 8))
-    other = model(vectors, pack_histories([history(1, 2, 9, 9)], 8))
+    one = model(vectors, pack([history(1, 2, 3, 4)], 8))
+    other = model(vectors, pack([history(1, 2, 9, 9)], 8))
     torch.testing.assert_close(one[:, :3], other[:, :3])
     assert not torch.allclose(one[:, 3:], other[:, 3:])
 
@@ -57,20 +57,20 @@ def test_a_position_sees_only_its_past() -> None:
 def test_no_history_is_the_prior() -> None:
     model = learner()
     vectors, _ = model.catalogue()
-    torch.testing.assert_close(model.user_vectors(vectors, pack_histories([history()], 8))[0], model.prior)
+    torch.testing.assert_close(model.user_vectors(vectors, pack([history()], 8))[0], model.prior)
 
 
 def test_order_matters() -> None:
     model = learner()
     vectors, _ = model.catalogue()
-    one, other = model.user_vectors(vectors, pack_histories([history(1, 2, 3), history(3, 2, 1)], 8))
+    one, other = model.user_vectors(vectors, pack([history(1, 2, 3), history(3, 2, 1)], 8))
     assert not torch.allclose(one, other)
 
 
 def test_no_step_reads_the_prior_weights() -> None:
     model = learner(blocks=1)
     vectors, _ = model.catalogue()
-    two = pack_histories([history(1, 2, 3), history(7, 8, 3)], 8)
+    two = pack([history(1, 2, 3), history(7, 8, 3)], 8)
     one, other = model.user_vectors(vectors, two, steps=0)
     torch.testing.assert_close(one, other)  # same newest event, nothing learned from those before it
     adapted = model.user_vectors(vectors, two)
@@ -91,7 +91,7 @@ def test_an_event_against_its_item_says_the_opposite() -> None:
         ):
             parameter.zero_()
     vectors, _ = model.catalogue()
-    liked, disliked = model.user_vectors(vectors, pack_histories([history(4), history(4, preference=-1.0)], 8))
+    liked, disliked = model.user_vectors(vectors, pack([history(4), history(4, preference=-1.0)], 8))
     torch.testing.assert_close(disliked, -liked, atol=1e-5, rtol=1e-5)
 
 
@@ -106,7 +106,7 @@ def test_new_items_stand_on_their_text() -> None:
 
 
 def test_pack_keeps_the_newest() -> None:
-    support = pack_histories([history(*range(12)), history(5)], 4)
+    support = pack([history(*range(12)), history(5)], 4)
     assert isinstance(support, Support)
     assert support.rows.tolist() == [[8, 9, 10, 11], [0, 0, 0, 5]]
     assert support.mask.tolist() == [[True] * 4, [False, False, False, True]]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from models.episode import Episodes, History, pack_histories, windows
+from models.episode import History, pack, windows
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner, LearnerConfig
 from models.meta import OuterConfig, OuterLoop, Progress, train
@@ -34,7 +34,11 @@ def loop(**changes: object) -> OuterLoop:
     config = LearnerConfig(width=16, heads=2, length=10, dropout=0.0)
     learner = Learner(config, torch.nn.functional.normalize(torch.randn(N, 12), dim=-1))
     outer = OuterConfig(
-        **({"batch_size": 32, "epochs": 15, "patience": 15, "shuffled": 0.0, "rate": 1e-2, "averaging": 0.9} | changes)
+        **(
+            {"batch_size": 32, "epochs": 15, "patience": 15, "shuffled": 0.0, "rate": 1e-2, "averaging": 0.9}
+            | {"residual_rate": 1.0}
+            | changes
+        )
     )  # type: ignore[arg-type]
     return OuterLoop(learner, outer, torch.ones(N))
 
@@ -102,9 +106,9 @@ def test_it_stops_early_and_keeps_the_best() -> None:
 def test_the_loss_is_the_softmax_of_the_next_event() -> None:
     made = loop(horizon=0.0, exclude_seen=False)
     made.learner.eval()
-    episodes = Episodes(pack_histories([history([3, 4, 5])], 10), torch.tensor([True]))
+    episodes = pack([history([3, 4, 5])], 10)
     vectors, biases = made.learner.catalogue()
-    users = made.learner(vectors, episodes.support)[0, :3]
+    users = made.learner(vectors, episodes)[0, :3]
     by_hand = torch.nn.functional.cross_entropy(users @ vectors.T + biases, torch.tensor([3, 4, 5]))
     torch.testing.assert_close(made.loss(episodes), by_hand)
 
@@ -112,9 +116,9 @@ def test_the_loss_is_the_softmax_of_the_next_event() -> None:
 def test_what_was_taken_is_left_out_of_the_softmax_unless_it_comes_again() -> None:
     made = loop(horizon=0.0)
     made.learner.eval()
-    episodes = Episodes(pack_histories([history([3, 4, 5, 4])], 10), torch.tensor([True]))
+    episodes = pack([history([3, 4, 5, 4])], 10)
     vectors, biases = made.learner.catalogue()
-    logits = made.learner(vectors, episodes.support)[0, :4] @ vectors.T + biases
+    logits = made.learner(vectors, episodes)[0, :4] @ vectors.T + biases
     for position, taken in ((1, [3]), (2, [3]), (3, [3, 5])):  # 4 is still to come at 2 and 3
         logits[position, taken] = -torch.inf
     by_hand = torch.nn.functional.cross_entropy(logits, torch.tensor([3, 4, 5, 4]))
@@ -124,9 +128,9 @@ def test_what_was_taken_is_left_out_of_the_softmax_unless_it_comes_again() -> No
 def test_without_order_every_later_event_is_a_target() -> None:
     made = loop(exclude_seen=False)
     made.learner.eval()
-    episodes = Episodes(pack_histories([history([3, 4])], 10), torch.tensor([False]))
+    episodes = pack([history([3, 4])._replace(ordered=False)], 10)
     vectors, biases = made.learner.catalogue()
-    logits = torch.log_softmax(made.learner(vectors, episodes.support)[0] @ vectors.T + biases, -1)
+    logits = torch.log_softmax(made.learner(vectors, episodes)[0] @ vectors.T + biases, -1)
     torch.testing.assert_close(made.loss(episodes), -((logits[0, 3] + logits[0, 4]) / 2 + logits[1, 4]) / 2)
 
 
@@ -137,7 +141,7 @@ def test_what_users_speak_against_is_pushed_down() -> None:
     def chance() -> float:
         made.learner.eval()
         vectors, biases = made.learner.catalogue()
-        user = made.learner.user_vectors(vectors, pack_histories([events.take(slice(0, 2))], 10))
+        user = made.learner.user_vectors(vectors, pack([events.take(slice(0, 2))], 10))
         return float(torch.softmax(user @ vectors.T + biases, -1)[0, 3].detach())
 
     before = chance()
@@ -158,6 +162,6 @@ def test_a_sampled_softmax_estimates_the_full_one() -> None:
 def test_windows_cover_every_event_once() -> None:
     rng = np.random.default_rng(0)
     users = [history(list(range(start, start + 23))) for start in (0, 100)]
-    found = [row for batch in windows(users, 5, 3, 0.0, rng) for row in batch.support.rows[batch.support.mask].tolist()]
+    found = [row for batch in windows(users, 5, 3, 0.0, rng) for row in batch.rows[batch.mask].tolist()]
     assert len(found) == len(set(found))
     assert len(found) >= 2 * 23 - 4  # a cut of a single event teaches nothing

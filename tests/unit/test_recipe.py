@@ -116,7 +116,7 @@ def test_an_unknown_choice_is_named() -> None:
 
 
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
-    assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.4}
+    assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.5}
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
 
 

@@ -28,6 +28,7 @@ def served() -> Served:
 def records(*handles: int, kind: str = "view", value: float = math.nan) -> Records:
     out = np.zeros(len(handles), RECORD)
     out["handle"], out["kind"], out["value"] = handles, KIND_CODES[kind], value
+    out["time"] = np.arange(len(handles))
     return out
 
 
@@ -37,6 +38,13 @@ def entry(handle: int, id: str, **fields: Any) -> Entry:
 
 def ask(served: Served, query: Query, stored: Records | None = None) -> list[str]:
     return served.answer([query], [stored])[0].items
+
+
+def test_events_of_one_moment_have_no_order(served: Served) -> None:
+    stored = records(1003, 1017, 1008)
+    stored["time"] = 7.0
+    history = served._histories([Query(user="u"), Query(user="u")], [stored, records(1003, 1017)])
+    assert [found.ordered for found in history] == [False, True]
 
 
 def test_a_stored_history_and_the_same_given_inline_answer_alike(served: Served) -> None:

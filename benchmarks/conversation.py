@@ -1,0 +1,99 @@
+"""The README's conversation, held with a running service: what a user's events change, and what a new item's text does.
+
+    innerloop train --data ml-latest-small --out snapshots && innerloop serve
+    python -m benchmarks.conversation --url http://127.0.0.1:8000
+
+It prints Markdown. The items named are MovieLens's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import uuid
+from typing import Any
+
+import httpx
+
+LIKED = {"260": "Star Wars", "1196": "The Empire Strikes Back", "2571": "The Matrix"}
+FEARED = {"1258": "The Shining", "1997": "The Exorcist", "1347": "A Nightmare on Elm Street"}
+
+
+class Conversation:
+    """Requests and what came back, printed as they go."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client = httpx.Client(base_url=url, timeout=120)
+
+    def say(self, method: str, path: str, body: Any = None) -> Any:
+        """One request, printed as curl; gives the answer."""
+        shown = "" if body is None else f" \\\n      -H 'content-type: application/json' -d '{json.dumps(body)}'"
+        verb = "" if method == "GET" else f"-X {method} "
+        print(f"    $ curl -s {verb}'{self.url}{path}'{shown}")
+        response = self.client.request(method, path, json=body)
+        response.raise_for_status()
+        return response.json()
+
+    def show(self, answer: Any) -> list[str]:
+        """The items of an answer, with titles and categories; gives the ids."""
+        ids = [item["item_id"] for item in answer["items"]]
+        for place, item_id in enumerate(ids, 1):
+            item = self.client.get(f"/items/{item_id}").json()
+            print(f"    {place:>4}. {item['title']}  [{', '.join(item['categories'])}]")
+        print()
+        return ids
+
+    def share(self, ids: list[str], category: str) -> int:
+        """How many of these items are in a category."""
+        return sum(category in self.client.get(f"/items/{item_id}").json()["categories"] for item_id in ids)
+
+
+def rank_of(client: httpx.Client, user: str, category: str, depth: int = 100) -> int:
+    """How many of a user's top `depth` items are in a category."""
+    answer = client.post("/recommend", json={"user_id": user, "k": depth}).json()
+    items = [client.get(f"/items/{item['item_id']}").json() for item in answer["items"]]
+    return sum(category in item["categories"] for item in items)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    options = parser.parse_args()
+    talk = Conversation(options.url)
+    ada, bob, tag = (f"{name}-{uuid.uuid4().hex[:4]}" for name in ("ada", "bob", "new"))
+
+    print("A user nobody has met gets what suits most people:\n")
+    before = talk.show(talk.say("GET", f"/recommend?user_id={ada}&k=10"))
+    print(f"Three events ({', '.join(LIKED.values())}), and the next answer, at once:\n")
+    events = [{"user_id": ada, "item_id": item, "kind": "like"} for item in LIKED]
+    answer = talk.say("POST", "/events", {"events": events})
+    print(f"    {json.dumps({'accepted': answer['accepted']})}")
+    after = talk.show(talk.say("GET", f"/recommend?user_id={ada}&k=10"))
+    print(
+        f"Science fiction in the top 10: {talk.share(before, 'Sci-Fi')} before, {talk.share(after, 'Sci-Fi')} after.\n"
+    )
+
+    shy = rank_of(talk.client, bob, "Horror")
+    print(f"Three low ratings of horror films ({', '.join(FEARED.values())}):\n")
+    low = [{"user_id": bob, "item_id": item, "kind": "rating", "value": 0.5} for item in FEARED]
+    talk.say("POST", "/events", {"events": low})
+    print(f"\nHorror in that user's top 100: {shy} before, {rank_of(talk.client, bob, 'Horror')} after.\n")
+
+    print("A new film, known by its text alone, is recommended to a user whose history fits it:\n")
+    film = {
+        "item_id": tag,
+        "title": "Starfall Station (2026)",
+        "text": "A rebel pilot and a droid fight an evil galactic empire in space.",
+        "categories": ["Action", "Adventure", "Sci-Fi"],
+    }
+    talk.say("PUT", "/items", {"items": [film]})
+    found = talk.client.post("/recommend", json={"user_id": ada, "k": 100}).json()["items"]
+    other = talk.client.post("/recommend", json={"user_id": f"{ada}x", "k": 100}).json()["items"]
+    for whose, items in ((f"{ada}'s", found), ("a stranger's", other)):
+        places = [place for place, item in enumerate(items, 1) if item["item_id"] == tag]
+        print(f"    in {whose} top 100: {f'at place {places[0]}' if places else 'not there'}")
+
+
+if __name__ == "__main__":
+    main()
