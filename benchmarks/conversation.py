@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-LIKED = {"260": "Star Wars", "1196": "The Empire Strikes Back", "2571": "The Matrix"}
+LIKED = {"541": "Blade Runner", "1214": "Alien", "924": "2001: A Space Odyssey"}
 FEARED = {"1258": "The Shining", "1997": "The Exorcist", "1347": "A Nightmare on Elm Street"}
 
 

@@ -42,14 +42,23 @@ class ItemTower(nn.Module):
             logs = torch.log(popularity + 1.0)
             self.bias.copy_(logs - logs.mean())
 
-    def start_residuals(self, directions: Tensor) -> None:
-        """Begin from where the interactions alone would put the items, (N, d), of length at most 1.
+    @torch.no_grad()
+    def start(self, directions: Tensor, trust: Tensor, ridge: float = 10.0) -> None:
+        """Begin from where the interactions alone would put the items, as far as they can be trusted.
 
-        The projection begins small beside them; an item without interactions has it alone, at length 1 all the same.
+        The projection begins as the ridge regression of the directions on the content, so that an item's text says from
+        the first step where it belongs; the residual is what is left: v = (1 - trust) P c + trust * direction.
+
+        Args:
+            directions: (N, d), unit vectors; 0 for an untouched item.
+            trust: how far an item's interactions outweigh its text, from 0 for an untouched item to 1, (N,).
         """
-        with torch.no_grad():
-            self.residual.copy_(directions)
-            self.projection.mul_(0.3)
+        described = (self.content.abs().sum(-1, keepdim=True) > 0).to(self.content.dtype)
+        centred = (self.content - self.centre) * described
+        weighted = centred * trust[:, None]
+        gram = weighted.T @ centred + ridge * torch.eye(centred.shape[1], dtype=centred.dtype, device=centred.device)
+        self.projection.copy_(torch.linalg.solve(gram, weighted.T @ directions).T)
+        self.residual.copy_(trust[:, None] * (directions - centred @ self.projection.T))
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on content alone."""

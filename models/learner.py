@@ -36,7 +36,7 @@ class LearnerConfig:
     steps: int = 1
     length: int = 100
     dropout: float = 0.2
-    residual_dropout: float = 0.1
+    residual_dropout: float = 0.2
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Self:

@@ -34,7 +34,7 @@ class OuterConfig:
     weight_decay: float = 0.3
     batch_size: int = 32
     epochs: int = 60
-    patience: int = 6  # epochs without a better validation before it stops
+    patience: int = 10  # epochs without a better validation before it stops
     shuffled: float = 0.5  # share of episodes whose events are put in random order
     windows: int = 2  # windows of one user an epoch, at most
     positions: int = 1024  # query positions scored a meta-step; more are sampled down to these

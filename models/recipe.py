@@ -45,10 +45,10 @@ def count_popularity(histories: Sequence[History], items: int) -> Tensor:
 
 
 def principal_directions(histories: Sequence[History], items: int, width: int, seed: int) -> Tensor:
-    """Items by who took them, (N, width): the leading singular vectors of the user-item matrix.
+    """Items by who took them, (N, width) unit vectors: the leading singular vectors of the user-item matrix.
 
     Users and items are scaled to equal weight, which makes the first direction popularity; it is dropped, as the biases
-    have it. An item known from few interactions gets a shorter vector, down to none for an untouched one.
+    have it. An untouched item has none: zeros.
     """
     rows = np.concatenate([np.unique(history.rows) for history in histories])
     users = np.repeat(np.arange(len(histories)), [len(np.unique(history.rows)) for history in histories])
@@ -63,9 +63,8 @@ def principal_directions(histories: Sequence[History], items: int, width: int, s
         torch.manual_seed(seed)
         _, strengths, directions = torch.svd_lowrank(matrix, q=rank, niter=4)
     placed = torch.nn.functional.normalize(directions[:, 1:] * strengths[1:], dim=-1)
-    known = torch.from_numpy(popularity / (popularity + 5.0)).float().sqrt()
     out = torch.zeros(items, width)
-    out[:, : rank - 1] = placed * known[:, None]
+    out[:, : rank - 1] = placed * torch.from_numpy(popularity > 0)[:, None]
     return out
 
 
@@ -81,7 +80,7 @@ def validation_cases(valid: Sequence[History]) -> list[list[Case]]:
     Several points a user, because with few validation users one event each would be mostly noise.
     """
     latest = [history.take(slice(0, len(history.rows) - back)) for history in valid for back in range(5)]
-    cold = cold_user(valid, 5, draws=2) + cold_user(valid, 10, draws=2)
+    cold = cold_user(valid, 5, draws=5) + cold_user(valid, 10, draws=5)
     return [cases for cases in (leave_one_out(latest), cold) if cases]
 
 
@@ -182,9 +181,8 @@ def follow(
     popularity = count_popularity(parts.warm, len(dataset.items))
     learner.tower.start_biases(popularity)
     learner.meet(count_kinds(parts.warm))
-    learner.tower.start_residuals(
-        principal_directions(parts.warm, len(dataset.items), plan.learner.width, plan.outer.seed)
-    )
+    directions = principal_directions(parts.warm, len(dataset.items), plan.learner.width, plan.outer.seed)
+    learner.tower.start(directions, trust=popularity / (popularity + 5))
     loop = OuterLoop(learner, plan.outer, popularity)
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress

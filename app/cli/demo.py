@@ -34,7 +34,7 @@ def prepare(folder: Path, snapshots: Path) -> None:
 
     generate(folder)
     typer.echo("Training a snapshot on the demo data; this is done once and takes a few minutes.")
-    train_snapshot(folder, snapshots)
+    train_snapshot(folder, snapshots, epochs=20, patience=4)  # enough for a demo
 
 
 def generate(folder: Path) -> None:

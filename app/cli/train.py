@@ -88,9 +88,9 @@ def train(
     typer.echo(f"Published {folder}. Serve it: innerloop serve --snapshot {out}/current")
 
 
-def train_snapshot(data: Path, out: Path) -> Path:
-    """Train on the dataset at `data` with the default recipe and publish under `out`; gives the version's folder."""
-    return _train(read_dataset(data), out, {}, None, True, None, False)
+def train_snapshot(data: Path, out: Path, **chosen: Any) -> Path:
+    """Train on the dataset at `data` with the recipe, `chosen` in place of its own, and publish under `out`."""
+    return _train(read_dataset(data), out, chosen, None, True, None, False)
 
 
 def _train(
