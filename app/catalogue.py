@@ -50,16 +50,15 @@ class Catalogue:
         self.handles: dict[str, int] = {}
         self._ids: list[str] = []
         self._register, self._put = Script("register.lua"), Script("put.lua")
-        self._lock = asyncio.Lock()
+        self._pulling: asyncio.Task[None] | None = None
 
     async def register(self, ids: Iterable[str]) -> None:
         """Gives every id that has none a handle. Safe to repeat, and from many processes at once."""
-        async with self._lock:
+        await self._pull()
+        new = [name for name in dict.fromkeys(ids) if name not in self.handles]
+        if new:
+            await self._assign(new)
             await self._pull()
-            new = [name for name in dict.fromkeys(ids) if name not in self.handles]
-            if new:
-                await self._assign(new)
-                await self._pull()
 
     async def handle_of(self, item_id: str) -> int | None:
         """This item's handle: from the mirror, else from Redis. None for an id that nobody registered."""
@@ -68,15 +67,13 @@ class Catalogue:
     async def resolve(self, ids: Sequence[str]) -> dict[str, int]:
         """The handles of those ids that have one: from the mirror, with one look into Redis if any is missing."""
         if any(name not in self.handles for name in ids):
-            async with self._lock:
-                await self._pull()
+            await self._pull()
         return {name: self.handles[name] for name in ids if name in self.handles}
 
     async def ids_of(self, handles: Sequence[int]) -> list[str | None]:
         """The ids behind handles, in their order. None for a handle that was never given out."""
         if any(handle >= len(self._ids) for handle in handles):
-            async with self._lock:
-                await self._pull()
+            await self._pull()
         return [self._ids[handle] if 0 <= handle < len(self._ids) else None for handle in handles]
 
     async def put(self, items: Sequence[Item], vectors: NDArray[np.float32], content_model: str) -> int:
@@ -109,8 +106,7 @@ class Catalogue:
         Args:
             content_model: vectors of any other model are left out; None takes all.
         """
-        async with self._lock:
-            await self._pull()
+        await self._pull()
         version = await self.version()
         if version < since:
             since = 0
@@ -137,7 +133,21 @@ class Catalogue:
             await self._register.run(self.redis, [(keys, ids[start : start + PAGE])])
 
     async def _pull(self) -> None:
-        """Brings the mirror up to date. Reads again the last id it knows: if that has changed, Redis lost its data."""
+        """Brings the mirror up to what Redis holds at this call. One look at a time: who waits shares it, and fails
+        with it, so that a Redis that hangs costs everyone one timeout and not one after the other.
+        """
+        if self._pulling is not None:
+            await asyncio.shield(self._pulling)  # it may have looked before our call, so its success is not yet ours
+        if self._pulling is None:
+            self._pulling = asyncio.create_task(self._mirror(), name="handles")
+            self._pulling.add_done_callback(self._pulled)
+        await asyncio.shield(self._pulling)
+
+    def _pulled(self, _: asyncio.Task[None]) -> None:
+        self._pulling = None
+
+    async def _mirror(self) -> None:
+        """Reads what is new, and again the last id it knows: if that has changed, Redis lost its data."""
         names = await self._ids_from(max(len(self._ids) - 1, 0))
         if self._ids and names[:1] != self._ids[-1:]:
             # In the old order, so that where nobody was faster every handle stays what it was.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 
 import numpy as np
 import pytest
@@ -145,3 +147,36 @@ async def test_without_redis_the_mirror_still_answers(catalogue: Catalogue) -> N
         await away.handle_of("b")
     with pytest.raises(StoreUnavailable):
         await away.put([Item("b")], unit_vectors(1), MODEL)
+
+
+async def test_a_redis_that_hangs_costs_all_who_wait_one_timeout() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections, and never says a word
+        client = connect(f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
+        hung = Catalogue(client)
+        begun = time.monotonic()
+        first = asyncio.create_task(hung.resolve(["first"]))
+        rest = [asyncio.create_task(hung.resolve([f"i{number}"])) for number in range(6)]
+        await asyncio.sleep(0.05)
+        first.cancel()  # the look is everyone's, not the first one's
+        found = await asyncio.gather(first, *rest, return_exceptions=True)
+        assert isinstance(found[0], asyncio.CancelledError)
+        assert all(isinstance(error, StoreUnavailable) for error in found[1:])
+        assert time.monotonic() - begun < 1.0
+        await client.aclose()
+
+
+async def test_who_asks_during_a_look_sees_what_was_registered_before(catalogue: Catalogue, redis: Redis) -> None:
+    other = Catalogue(redis)
+    for turn in range(20):
+        early = asyncio.create_task(catalogue.resolve([f"nowhere{turn}"]))
+        await other.register([f"i{turn}"])
+        assert await catalogue.resolve([f"i{turn}"]) == {f"i{turn}": turn}
+        assert await early == {}
+
+
+async def test_a_caller_that_gives_up_takes_no_look_from_the_others(catalogue: Catalogue, redis: Redis) -> None:
+    await Catalogue(redis).register(["a"])
+    first, second = (asyncio.create_task(catalogue.resolve(["a"])) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second == {"a": 0}
