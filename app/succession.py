@@ -83,27 +83,19 @@ class Succession:
         if self._pinned is not None:
             return
         async with self._swapping:
-            pointer = snapshot.current(self._root)
-            if pointer is None or pointer == self._pointer:
-                return
-            self._pointer = pointer
-            if pointer == self._engine.served.snapshot.version:
-                return
-            try:
-                self._serve(await self._load(self._root / pointer))
-            except SnapshotError:
-                self._leave_out(pointer, "unreadable")
-            except Exception:
-                self._leave_out(pointer, "failed")
+            await self._catch_up()
 
     async def go_back(self) -> None:
         """Publish and serve the parent of what is served, or what is served where `current` points elsewhere.
 
-        Raises SnapshotRefused where there is no sound version to go back to; nothing has changed then.
+        A `current` that has moved unseen is followed first: it may be someone's way back already.
+
+        Raises SnapshotRefused where there is no sound version to go back to; nothing is published then.
         """
         if self._pinned is not None:
             raise SnapshotRefused("This service was started on one version and stays on it.")
         async with self._swapping:
+            await self._catch_up()
             served = self._engine.served
             astray = snapshot.current(self._root) != served.snapshot.version
             version = served.snapshot.version if astray else served.manifest.parent
@@ -118,6 +110,20 @@ class Succession:
             self._pointer = version
             if not astray:
                 self._serve(target)
+
+    async def _catch_up(self) -> None:
+        pointer = snapshot.current(self._root)
+        if pointer is None or pointer == self._pointer:
+            return
+        self._pointer = pointer
+        if pointer == self._engine.served.snapshot.version:
+            return
+        try:
+            self._serve(await self._load(self._root / pointer))
+        except SnapshotError:
+            self._leave_out(pointer, "unreadable")
+        except Exception:
+            self._leave_out(pointer, "failed")
 
     async def _load(self, folder: Path) -> Served:
         return await self._prepare(*await asyncio.to_thread(_restore, folder, self._device))

@@ -211,6 +211,17 @@ async def test_rollback_goes_to_the_parent_and_no_further(start: Start, root: Pa
     assert one.seen.versions == [second, first]
 
 
+async def test_a_rollback_made_elsewhere_is_not_undone(start: Start, root: Path) -> None:
+    first = snapshot.current(root)
+    publish_snapshot(root, seed=1, parent=first)
+    one, two = await start(), await start(poll=3600)
+    await one.recommender.rollback()
+    with pytest.raises(SnapshotRefused, match="no parent"):
+        await two.recommender.rollback()  # two still served what one went back from
+    assert snapshot.current(root) == first
+    assert (await two.ask("u")).snapshot == first
+
+
 async def test_one_version_is_stayed_on(start: Start, root: Path) -> None:
     first = snapshot.current(root)
     assert first is not None
