@@ -20,6 +20,7 @@ from app.errors import SnapshotRefused
 from app.served import Served
 from models import snapshot
 from models.learner import Learner
+from models.manifest import manifest_of
 from models.snapshot import Snapshot, SnapshotError
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Succession:
         self.failures: Counter[str] = Counter()
 
     async def begin(self) -> None:
-        """Serve the current snapshot or, where it is not sound, the newest that is.
+        """Serve the current snapshot or, where it is not sound, the nearest of its ancestors that is, or some other.
 
         Raises SnapshotError where there is none.
         """
@@ -66,9 +67,8 @@ class Succession:
             self._serve(await self._load(self._pinned))
             return
         self._pointer = snapshot.current(self._root)
-        others = [version for version in reversed(snapshot.versions(self._root)) if version != self._pointer]
         refused: SnapshotError | None = None
-        for version in [self._pointer or snapshot.CURRENT, *others]:
+        for version in _line(self._root, self._pointer):
             try:
                 self._serve(await self._load(self._root / version))
                 return
@@ -137,6 +137,29 @@ class Succession:
         log.exception("snapshot %s is not served: %s", version, reason)
         self.failures[reason] += 1
         self._observer.swap_failed(reason)
+
+
+def _line(root: Path, pointer: str | None) -> list[str]:
+    """The versions to try, in order: what `current` points at, its ancestors, then the others, the newest first.
+
+    Those newer than `current` come last: they were gone back from, or never published.
+    """
+    known = snapshot.versions(root)
+    if pointer is None:
+        return [snapshot.CURRENT, *reversed(known)]
+    line, version = [pointer], _parent(root / pointer)
+    while version in known and version not in line:
+        line.append(version)
+        version = _parent(root / version)
+    others = [version for version in reversed(known) if version not in line]
+    return line + sorted(others, key=lambda version: version > pointer)  # stable: still the newest first
+
+
+def _parent(folder: Path) -> str | None:
+    try:
+        return manifest_of(folder).parent
+    except SnapshotError:
+        return None
 
 
 def _restore(folder: Path, device: torch.device) -> tuple[Snapshot, Learner]:

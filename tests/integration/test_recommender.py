@@ -198,6 +198,21 @@ async def test_a_corrupt_snapshot_is_never_served(start: Start, root: Path, tmp_
     assert snapshot.current(root) == good
 
 
+@pytest.mark.parametrize(("name", "expected"), [(snapshot.MODEL, 0), (snapshot.MANIFEST, 1)])
+async def test_in_place_of_a_corrupt_snapshot_its_parent_starts(
+    start: Start, root: Path, name: str, expected: int
+) -> None:
+    first = snapshot.current(root)
+    aside = publish_snapshot(root, seed=1)
+    current = publish_snapshot(root, seed=2, parent=first)
+    publish_snapshot(root, seed=3, parent=current)
+    snapshot.publish(root, current)  # the newest was gone back from
+    file = root / current / name
+    file.write_bytes(file.read_bytes()[:-9])
+    # Without its manifest nobody knows the parent: the newest of those that are older.
+    assert (await start()).recommender.manifest.version == (first, aside)[expected]
+
+
 async def test_rollback_goes_to_the_parent_and_no_further(start: Start, root: Path) -> None:
     first = snapshot.current(root)
     second = publish_snapshot(root, seed=1, parent=first)
