@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 
 LIKED = {"541": "Blade Runner", "1214": "Alien", "924": "2001: A Space Odyssey"}
+SAGA = {"260": "Star Wars", "1196": "The Empire Strikes Back", "1210": "Return of the Jedi"}
 FEARED = {"1258": "The Shining", "1997": "The Exorcist", "1347": "A Nightmare on Elm Street"}
 
 
@@ -61,7 +62,7 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     options = parser.parse_args()
     talk = Conversation(options.url)
-    ada, bob, tag = (f"{name}-{uuid.uuid4().hex[:4]}" for name in ("ada", "bob", "new"))
+    ada, bob, cleo, tag = (f"{name}-{uuid.uuid4().hex[:4]}" for name in ("ada", "bob", "cleo", "new"))
 
     print("A user nobody has met gets what suits most people:\n")
     before = talk.show(talk.say("GET", f"/recommend?user_id={ada}&k=10"))
@@ -88,11 +89,15 @@ def main() -> None:
         "categories": ["Action", "Adventure", "Sci-Fi"],
     }
     talk.say("PUT", "/items", {"items": [film]})
-    found = talk.client.post("/recommend", json={"user_id": ada, "k": 100}).json()["items"]
-    other = talk.client.post("/recommend", json={"user_id": f"{ada}x", "k": 100}).json()["items"]
-    for whose, items in ((f"{ada}'s", found), ("a stranger's", other)):
-        places = [place for place, item in enumerate(items, 1) if item["item_id"] == tag]
-        print(f"    in {whose} top 100: {f'at place {places[0]}' if places else 'not there'}")
+    saga = [{"user_id": cleo, "item_id": item, "kind": "like"} for item in SAGA]
+    talk.client.post("/events", json={"events": saga}).raise_for_status()
+    for who, whose in ((cleo, f"of {cleo}, who liked {', '.join(SAGA.values())}"), (f"{cleo}x", "of a stranger")):
+        for category in ("Sci-Fi", None):
+            body = {"user_id": who, "k": 100, "filter": {"categories": [category]} if category else None}
+            items = talk.client.post("/recommend", json=body).json()["items"]
+            places = [place for place, item in enumerate(items, 1) if item["item_id"] == tag]
+            among = f" among {category}" if category else ""
+            print(f"    in the top 100{among} {whose}: {f'at place {places[0]}' if places else 'not there'}")
 
 
 if __name__ == "__main__":

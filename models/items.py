@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+OPTIMISM = 0.98
+
 
 class ItemTower(nn.Module):
     """Item vectors (N, d) of unit length and biases (N,) from content vectors (N, C)."""
@@ -73,8 +75,13 @@ class ItemTower(nn.Module):
         return F.normalize(projected + residual, dim=-1), bias
 
     def cold(self, content: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (M, d) and biases (M,) of items nobody has touched, from their content vectors (M, C)."""
-        return F.normalize(self.project(content), dim=-1), self.cold_bias.expand(len(content))
+        """Vectors (M, d) and biases (M,) of new items, from their content vectors (M, C).
+
+        Nobody has touched them because nobody could: they begin at the bias of the OPTIMISM quantile, well above the
+        cold bias of items that were there and left alone, and a refresh then learns what they are worth.
+        """
+        hopeful = torch.maximum(torch.quantile(self.bias.float(), OPTIMISM), self.cold_bias)
+        return F.normalize(self.project(content), dim=-1), hopeful.expand(len(content))
 
     def project(self, content: Tensor) -> Tensor:
         """(M, C) -> (M, d). An item without content projects to zero, not to the centre's image."""

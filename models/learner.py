@@ -191,7 +191,8 @@ class Learner(nn.Module):
         state["tower.residual"] = torch.cat(
             [state["tower.residual"], state["tower.residual"].new_zeros(new, self.config.width)]
         )
-        state["tower.bias"] = torch.cat([state["tower.bias"], state["tower.cold_bias"].expand(new)])
+        _, hopeful = self.tower.cold(content.to(self.tower.content))
+        state["tower.bias"] = torch.cat([state["tower.bias"], hopeful.detach()])
         grown.load_state_dict(state)
         return grown.train(self.training)
 

@@ -21,6 +21,7 @@ from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split
 
 REPLAY_USERS = 1000
+TRUSTED_AT = 20.0  # interactions that say as much of an item as its text does
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +183,7 @@ def follow(
     learner.tower.start_biases(popularity)
     learner.meet(count_kinds(parts.warm))
     directions = principal_directions(parts.warm, len(dataset.items), plan.learner.width, plan.outer.seed)
-    learner.tower.start(directions, trust=popularity / (popularity + 5))
+    learner.tower.start(directions, trust=popularity / (popularity + TRUSTED_AT))
     loop = OuterLoop(learner, plan.outer, popularity)
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress
@@ -206,6 +207,11 @@ def split_like(dataset: Dataset, snapshot: Snapshot) -> Split:
         raise ValueError(
             f"snapshot {manifest.version} was trained on {manifest.data.get('name')}, whose items are not those of "
             f"{dataset.name}: evaluate it on the data it was trained on"
+        )
+    if dataset.checksum != manifest.data.get("checksum"):
+        raise ValueError(
+            f"{dataset.name} has changed since snapshot {manifest.version} was trained: other users would be held out "
+            "than those it has not seen; train again, then evaluate"
         )
     config = SplitConfig(**manifest.config["split"])
     if not config.last and not config.cold:

@@ -8,6 +8,7 @@ import torch
 
 from models.episode import History, Support, pack
 from models.interaction import KINDS
+from models.items import OPTIMISM
 from models.learner import KIND_SLOTS, Learner, LearnerConfig
 
 N = 30
@@ -100,7 +101,8 @@ def test_new_items_stand_on_their_text() -> None:
     vectors, biases = model.catalogue(model.tower.content[:2])
     assert vectors.shape == (N + 2, 16)
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(N + 2))
-    torch.testing.assert_close(biases[N:], model.tower.cold_bias.expand(2))
+    hopeful = torch.quantile(model.tower.bias.detach(), OPTIMISM)
+    torch.testing.assert_close(biases[N:], hopeful.expand(2))
     projected = model.tower.project(model.tower.content[:2])
     torch.testing.assert_close(vectors[N:], projected / projected.norm(dim=-1, keepdim=True))
 

@@ -67,7 +67,7 @@ def test_a_trained_snapshot_evaluates_on_what_it_held_out(dataset: Dataset, tmp_
         metrics=trained.metrics,
         parent=None,
         created="2026-06-01T12:00:00+00:00",
-        data={"name": dataset.name},
+        data={"name": dataset.name, "checksum": dataset.checksum},
     )
     loaded = snapshot.read(folder)
     cases = leave_one_out(split_like(dataset, loaded).full)
@@ -92,7 +92,7 @@ def test_a_snapshot_of_other_data_is_not_evaluated(dataset: Dataset, tmp_path: P
         metrics={},
         parent=None,
         created="2026-06-01T12:00:00+00:00",
-        data={"name": "walks"},
+        data={"name": "walks", "checksum": dataset.checksum},
     )
     with pytest.raises(ValueError, match="nothing it has not seen"):
         split_like(dataset, snapshot.read(folder))
@@ -100,6 +100,25 @@ def test_a_snapshot_of_other_data_is_not_evaluated(dataset: Dataset, tmp_path: P
     other.write_text("user,item\na,x\na,y\nb,x\n")
     with pytest.raises(ValueError, match="trained on walks"):
         split_like(read(other), snapshot.read(folder))
+
+
+def test_data_that_has_changed_is_not_evaluated(dataset: Dataset, tmp_path: Path) -> None:
+    """One more user deals all of them anew: figures on those the snapshot was trained on would be too good."""
+    trained = follow(dataset, content(dataset), plan(SMALL))
+    folder = snapshot.write(
+        tmp_path,
+        tensors=trained.tensors,
+        items=dataset.items,
+        config=trained.config,
+        content_model="none",
+        scale=(1.0, 5.0),
+        metrics={},
+        parent=None,
+        created="2026-06-01T12:00:00+00:00",
+        data={"name": "walks", "checksum": "another"},
+    )
+    with pytest.raises(ValueError, match="has changed since"):
+        split_like(dataset, snapshot.read(folder))
 
 
 def test_too_little_data_says_so(tmp_path: Path) -> None:
