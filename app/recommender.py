@@ -179,14 +179,19 @@ class Recommender:
         try:
             histories, (version, announced) = await self._history.read_with(users, (VERSION_KEY, announcement.KEY))
             await self._renew_if_moved(int(version or 0))
-        except StoreUnavailable:
-            self._away = True
-            self._look.set()
+        except StoreUnavailable as error:
+            self._lose(error)
             raise
         if announced != self._announced:
             self._announced = announced
             self._look.set()
         return [history.records for history in histories]
+
+    def _lose(self, error: StoreUnavailable) -> None:
+        if not self._away:
+            log.warning("%s Answers are degraded until that changes. The cause: %s", error, error.__cause__)
+            self._away = True
+            self._look.set()
 
     async def _renew_if_moved(self, version: int) -> None:
         if version in (self._engine.served.catalogue_version, self._illegible):
@@ -213,7 +218,8 @@ class Recommender:
         """A snapshot with the catalogue as it is, warm."""
         try:
             stock = await self._stock(found, None)
-        except StoreUnavailable:
+        except StoreUnavailable as error:
+            self._lose(error)
             stock = ([], {}, UNKNOWN)  # the batch that finds Redis back brings the rest
         served = await asyncio.to_thread(Served, learner, found, *stock)
         await asyncio.to_thread(served.warm, self._max_batch)
@@ -243,6 +249,7 @@ class Recommender:
                     with suppress(StoreUnavailable):
                         await self._catalogue.version()
                         self._away = False
+                        log.info("Redis answers again")
                 await self._succession.follow()
             except Exception:
                 log.exception("a look failed; another follows")

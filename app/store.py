@@ -13,6 +13,7 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     ClusterDownError,
     ConnectionError,
     MasterDownError,
@@ -72,7 +73,9 @@ def troubles() -> Iterator[None]:
     try:
         yield
     except AWAY as error:
-        raise StoreUnavailable("Redis does not answer.") from error
+        # The client wraps what goes wrong while it connects.
+        refused = isinstance(error, AuthenticationError) or isinstance(error.__cause__, AuthenticationError)
+        raise StoreUnavailable("Redis refuses the password." if refused else "Redis does not answer.") from error
     except ResponseError as error:
         if not isinstance(error, UNABLE) and not any(word in str(error) for word in SAYS_UNABLE):
             raise

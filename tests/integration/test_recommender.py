@@ -256,7 +256,10 @@ async def test_without_any_snapshot_it_does_not_start(tmp_path: Path, redis: Red
     assert not replica.recommender.ready
 
 
-async def test_redis_away_at_the_start_then_there_then_gone_then_back(start: Start, tmp_path: Path) -> None:
+async def test_redis_away_at_the_start_then_there_then_gone_then_back(
+    start: Start, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "app.recommender")
     server = EmbeddedRedis(tmp_path / "redis")
     server.start()
     url = server.url
@@ -284,9 +287,29 @@ async def test_redis_away_at_the_start_then_there_then_gone_then_back(start: Sta
         assert "i1" not in found.items
         assert (await replica.ask("u", categories=["fresh"])).items == ["new"]
         assert set(replica.seen.fallbacks) == {"store-unavailable"}
+        said = [(record.levelname, record.message) for record in caplog.records if record.name == "app.recommender"]
+        assert [level for level, _ in said] == ["WARNING", "INFO"] * 2
+        assert said[0][1].startswith("Redis does not answer.")
+        assert said[0][1].count("redis.sock") == 1  # where it was looked for
     finally:
         await client.aclose()
         server.stop()
+
+
+async def test_a_wrong_password_is_said_once_and_never_shown(
+    start: Start, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = connect(redis_url.replace("unix://", "unix://somebody:open-sesame@"))
+    replica = await start(client=client)
+    assert (await replica.ask("u")).degraded
+    await asyncio.sleep(0.3)
+    said = [record.message for record in caplog.records if record.name == "app.recommender"]
+    assert len(said) == 1
+    assert said[0].startswith("Redis refuses the password.")
+    assert "open-sesame" not in caplog.text
+    with pytest.raises(StoreUnavailable, match="refuses the password"):
+        await replica.recommender.put([Item("new")])
+    await client.aclose()
 
 
 async def test_a_store_that_lost_its_data_is_filled_again(start: Start, redis: Redis) -> None:
