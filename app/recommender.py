@@ -1,7 +1,8 @@
 """The use case: ids in, ids out. Keeps the engine on the newest sound snapshot and on the catalogue as it is.
 
 What is served moves by one reference, between two batches:
-    when the catalogue has moved   the batch that sees it in Redis waits for the items, and is computed with them
+    when the catalogue has moved   the batch that sees it in Redis waits for the items, and is computed with them;
+                                   where none comes by, the watcher sees it
     when `current` has moved       the watcher loads the snapshot aside and warms it, then swaps
 """
 
@@ -68,7 +69,7 @@ class Recommender:
         encode: how the text of an item that is put becomes a content vector.
         device: `auto`, or what torch calls it.
         threads, max_batch, queue_limit: the engine's.
-        poll: seconds between looks at `current`.
+        poll: seconds between looks at `current` and at the catalogue, which a quiet replica sees no other way.
         """
         self._history = history
         self._catalogue = catalogue
@@ -238,18 +239,25 @@ class Recommender:
         return list(put.values()), dict(self._catalogue.handles), changes.version
 
     async def _watch(self) -> None:
-        """Look for a Redis that was away and for a `current` that has moved: when told to, and now and then."""
+        """Look at Redis, and for a `current` that has moved: when told to, and now and then."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(self._poll, RETRY) if self._away else self._poll):
                     await self._look.wait()
             self._look.clear()
             try:
-                if self._away:
-                    with suppress(StoreUnavailable):
-                        await self._catalogue.version()
-                        self._away = False
-                        log.info("Redis answers again")
+                await self._look_at_redis()
                 await self._succession.follow()
             except Exception:
                 log.exception("a look failed; another follows")
+
+    async def _look_at_redis(self) -> None:
+        """Bring the items of a catalogue that has moved; a Redis that was away is back once they are here."""
+        try:
+            await self._renew_if_moved(await self._catalogue.version())
+        except StoreUnavailable as error:
+            self._lose(error)
+            return
+        if self._away:
+            self._away = False
+            log.info("Redis answers again")

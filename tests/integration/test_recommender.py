@@ -117,6 +117,13 @@ async def test_a_put_item_is_served_at_once_on_every_replica(start: Start) -> No
     assert (await two.ask("v", categories=["fresh"])).items == []
 
 
+async def test_a_replica_that_nobody_asks_sees_a_put_item_within_a_look(start: Start) -> None:
+    one, quiet = await start(), await start()
+    item = Item("new", "A new one")
+    await one.recommender.put([item])
+    await until(lambda: quiet.recommender.item("new") == item)
+
+
 async def test_an_empty_category_can_fall_back(start: Start) -> None:
     recommender = (await start()).recommender
     nowhere = Query(categories=["nowhere"])
