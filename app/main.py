@@ -129,7 +129,9 @@ async def _measure_lag(history: History, metrics: Metrics) -> None:
 
 def _threads() -> int:
     """Half the cores we may use, up to 4: the rest are for the event loop, Redis and the worker."""
-    return max(1, min(4, len(os.sched_getaffinity(0)) // 2))
+    # Linux says which cores are ours; macOS does not.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(4, cores // 2))
 
 
 def _version() -> str:
