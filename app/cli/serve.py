@@ -69,6 +69,8 @@ def _serve(settings: Settings, stack: ExitStack, *, demo: bool, worker: bool | N
         # The address of Redis may hold a password: it goes through the environment, which others cannot list.
         environment = settings.environment(redis_url=str(settings.redis_url), snapshot=str(settings.snapshot))
         beside.append(partial(keep_worker, ["--parent-pid", str(os.getpid())], environment))
+    elif worker is None and not settings.pinned:
+        typer.echo("no worker here: run `innerloop worker`, or add --worker")
     if not run(settings, listening, beside):
         raise typer.Exit(1)
 

@@ -26,7 +26,7 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.startswit
 class Serve:
     """The command, started; `client` talks to the address it printed."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
+    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         publish = folder / "snapshots"
         if not publish.exists():
             publish_snapshot(publish)
@@ -37,7 +37,7 @@ class Serve:
             self.process = psutil.Popen(
                 [*command, "--data-folder", str(self.data), *options],
                 cwd=ROOT,
-                env=CLEAN | {"OMP_NUM_THREADS": "1"},
+                env=CLEAN | {"OMP_NUM_THREADS": "1"} | environment,
                 stdout=out,
                 stderr=err,
                 stdin=subprocess.DEVNULL,
@@ -80,8 +80,8 @@ def gone(process: psutil.Process) -> bool:
 
 
 @contextmanager
-def started(folder: Path, *options: str) -> Iterator[Serve]:
-    serve = Serve(folder, *options)
+def started(folder: Path, *options: str, **environment: str) -> Iterator[Serve]:
+    serve = Serve(folder, *options, **environment)
     try:
         yield serve
     finally:
@@ -134,6 +134,13 @@ def test_a_dead_worker_and_a_dead_redis_come_back(tmp_path: Path) -> None:
         until(lambda: gone(redis) and serve.client.get("/users/ada/history").status_code == 200)
         assert len(serve.client.get("/users/ada/history").json()["events"]) == 1
         until(lambda: (found := serve.worker()) is not None and found.pid != worker.pid)
+
+
+def test_on_a_redis_of_others_it_says_that_no_worker_runs_here(tmp_path: Path, redis_url: str) -> None:
+    with started(tmp_path, REDIS_URL=redis_url) as serve:
+        assert serve.out.read_text().startswith("no worker here: run `innerloop worker`, or add --worker\n")
+        assert serve.worker() is None
+        assert serve.stop(signal.SIGINT) == 0
 
 
 @pytest.mark.parametrize(
