@@ -1,4 +1,4 @@
--- Appends one user's events: refuses repeated ids, trims, moves the version on, and tells the stream.
+-- Puts one user's events where their times belong: refuses repeated ids, trims, moves the version on, and tells the stream.
 -- KEYS: history, ids, ids-old, stream
 -- ARGV: group, user, cap, stream cap, generation, ttl (seconds, 0 for none); then, an event: id, record, recommendation id or ''
 -- Returns 1 (accepted) or 0 (repeated) for each event.
@@ -6,7 +6,7 @@
 local history, ids, ids_old, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, user, cap, stream_cap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local generation, ttl = tonumber(ARGV[5]), tonumber(ARGV[6])
-local HEAD, RECORD = 8, 20
+local HEAD, RECORD, TIME = 8, 20, 13 -- bytes: the version, one record, and where in a record its time begins
 
 local stored = redis.call('GET', history) or ''
 local flags, records = {}, {}
@@ -46,7 +46,36 @@ local version = tonumber(now[1]) * 1000000 + tonumber(now[2])
 if #stored >= HEAD then
   version = math.max(version, struct.unpack('<I8', stored) + 1)
 end
-local body = string.sub(stored, HEAD + 1) .. table.concat(records)
+
+local function time_of(packed, before)
+  return (struct.unpack('<d', packed, before + TIME))
+end
+
+-- Only what is stored and later than the oldest newcomer has to move: mostly nothing.
+local oldest = math.huge
+for _, record in ipairs(records) do
+  oldest = math.min(oldest, time_of(record, 0))
+end
+local body = string.sub(stored, HEAD + 1)
+local stays = #body
+while stays > 0 and time_of(body, stays - RECORD) > oldest do
+  stays = stays - RECORD
+end
+local moving = {}
+for before = stays, #body - RECORD, RECORD do
+  moving[#moving + 1] = {time_of(body, before), #moving, string.sub(body, before + 1, before + RECORD)}
+end
+for _, record in ipairs(records) do
+  moving[#moving + 1] = {time_of(record, 0), #moving, record}
+end
+-- Events of one moment keep the order they came in.
+table.sort(moving, function(one, other)
+  return one[1] < other[1] or (one[1] == other[1] and one[2] < other[2])
+end)
+for place, entry in ipairs(moving) do
+  moving[place] = entry[3]
+end
+body = string.sub(body, 1, stays) .. table.concat(moving)
 if #body > cap * RECORD then
   body = string.sub(body, -cap * RECORD)
 end

@@ -45,6 +45,8 @@ class Event:
         Raises:
             BadRequest: a number that does not fit, at `field`.
         """
+        if not math.isfinite(self.time):
+            raise BadRequest("A time must be a finite number of seconds.", field=field)
         value = math.nan if self.value is None else self.value
         try:
             return _PACKED.pack(self.handle, self.kind, value, self.time)

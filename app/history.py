@@ -1,8 +1,8 @@
 """What Redis knows of each user: the recent history, the event ids, and the stream that the worker reads.
 
-A history is one packed string: the version (8 bytes, little-endian), then records in the order they were accepted,
-newest last. Every key carries the hash tag of a partition, so that one script may touch a user's keys and the
-partition's stream, on Redis Cluster too:
+A history is one packed string: the version (8 bytes, little-endian), then records by their times, newest last; those
+of one moment in the order they were accepted. The oldest give way, so an accepted event that is older than all of a
+full history is on the stream and never in the history. Every key carries the hash tag of a partition:
 
     il:{p}:history:<user>   the packed string, at most `cap` records
     il:{p}:ids:<user>       HASH event id -> stream entry, and ids-old: the generation before it
@@ -64,7 +64,7 @@ class History:
         self._append, self._forget, self._reclaim = Script("append.lua"), Script("forget.lua"), Script("reclaim.lua")
 
     async def append(self, events: Sequence[Event]) -> list[bool]:
-        """Keeps events, in order. True for one accepted, False for one whose id this user has used before.
+        """Keeps events, each where its time belongs. True for one accepted, False for one whose id the user has used.
 
         Atomic a user, not over users: after StoreUnavailable send the whole batch again, and what was kept the first
         time comes back False.

@@ -74,12 +74,12 @@ async def client(server: EmbeddedRedis) -> AsyncIterator[Redis]:
 
 
 async def test_what_was_appended_is_read_back_whole(history: History) -> None:
-    written = [Event("a", "ann", 7, 5, 4.5, 1_700_000_000.25), Event("b", "ann", 2**32 - 1, 255)]
+    written = [Event("a", "ann", 7, 5, 4.5), Event("b", "ann", 2**32 - 1, 255, time=1_700_000_000.25)]
     assert await history.append(written) == [True, True]
     ann, nobody = await history.read(["ann", "nobody"])
     assert ann.records["handle"].tolist() == [7, 2**32 - 1]
     assert ann.records["kind"].tolist() == [5, 255]
-    assert ann.records["time"].tolist() == [1_700_000_000.25, 0.0]
+    assert ann.records["time"].tolist() == [0.0, 1_700_000_000.25]
     np.testing.assert_array_equal(ann.records["value"], np.array([4.5, math.nan], np.float32))
     assert ann.version > 1_600_000_000_000_000
     assert nobody.version == 0
@@ -111,6 +111,34 @@ async def test_the_oldest_records_give_way(redis: Redis) -> None:
     assert await handles(history, "ann") == [2, 3, 4]
     assert await history.append(events("ann", 1)) == [False]
     assert await redis.strlen(f"il:{{{partition_of('ann')}}}:history:ann") == 8 + 3 * 20
+
+
+async def test_late_events_go_where_their_times_belong(redis: Redis) -> None:
+    history = History(redis, cap=4)
+
+    def at(*times: float) -> list[Event]:
+        return [Event(f"{number} at {time}", "ann", number, 0, time=time) for number, time in enumerate(times)]
+
+    async def times() -> list[float]:
+        ((_, records),) = await history.read(["ann"])
+        return records["time"].tolist()
+
+    await history.append(at(30.0, 10.0))
+    await history.append(at(40.0))
+    await history.append(at(20.0))
+    assert await times() == [10.0, 20.0, 30.0, 40.0]
+    assert await history.append(at(5.0)) == [True]
+    assert await times() == [10.0, 20.0, 30.0, 40.0], "older than all of a full history"
+    await history.append(at(50.0, 25.0, 35.0))
+    assert await times() == [30.0, 35.0, 40.0, 50.0]
+    await history.append([Event(f"same {number}", "bob", number, 0, time=1.0) for number in range(4)])
+    assert await handles(history, "bob") == [0, 1, 2, 3]
+
+
+async def test_a_time_that_is_none_is_refused(history: History) -> None:
+    with pytest.raises(BadRequest, match="finite"):
+        await history.append([Event("one", "ann", 1, 0, time=math.nan)])
+    assert await handles(history, "ann") == []
 
 
 async def test_event_ids_are_bounded_and_the_recent_ones_known(history: History, redis: Redis) -> None:
