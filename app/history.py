@@ -9,6 +9,9 @@ full history is on the stream and never in the history. Every key carries the ha
     il:{p}:stream           events for the worker; an entry goes when it is done, forgotten, or one too many
 
 An event id is remembered for at least the user's next GENERATION events.
+
+This is for one Redis, or a primary with replicas. Redis Cluster would refuse the reads that span partitions, of many
+users at once and of all streams; only the scripts are ready for it, whose keys are all of one partition.
 """
 
 from __future__ import annotations
