@@ -1,4 +1,4 @@
-"""GET /users/{id}/history and DELETE /users/{id}: what is known of a user, and forgetting it."""
+"""GET /users/{id}/history, and DELETE of it or of /users/{id}: what is known of a user, and forgetting it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UserId = Annotated[Id, Path(description="The user's id.")]
 
 @router.get("/users/{user_id:path}/history", summary="A user's recent events")
 async def get_history(user_id: UserId, history: HistoryPart, catalogue: CataloguePart) -> UserHistoryOut:
-    """Newest last. A user nobody has heard of has no events."""
+    """By their times, newest last. A user nobody has heard of has no events."""
     (known,) = await history.read([user_id])
     records = known.records.tolist()
     ids = await catalogue.ids_of([handle for handle, _, _, _ in records])
@@ -35,9 +35,18 @@ async def get_history(user_id: UserId, history: HistoryPart, catalogue: Catalogu
                 timestamp=datetime.fromtimestamp(time, UTC).isoformat(),
             )
             for item_id, (_, kind, value, time) in zip(ids, records, strict=True)
-            if item_id is not None
+            if item_id is not None and kind < len(KINDS)
         ],
     )
+
+
+# Before the other, whose id would take "/history" for its end.
+@router.delete(
+    "/users/{user_id:path}/history", status_code=204, response_class=Response, summary="Forget a user's history"
+)
+async def delete_history(user_id: UserId, history: HistoryPart) -> None:
+    """The same as forgetting the user: the history is all that is kept of one."""
+    await history.forget(user_id)
 
 
 @router.delete("/users/{user_id:path}", status_code=204, response_class=Response, summary="Forget a user")

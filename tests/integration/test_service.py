@@ -10,8 +10,10 @@ from typing import Any
 
 import httpx
 import pytest
+from redis import Redis
 
 from app.embedded import EmbeddedRedis
+from app.history import Event, UserHistory, partition_of
 from tests.services import serving, settings_of
 from tests.worlds import publish_snapshot
 
@@ -74,7 +76,7 @@ def test_each_event_of_a_batch_has_its_result(client: httpx.Client) -> None:
     assert "item_id" in details[2]
     assert "from 1 to 5" in details[3]
     assert "item_id: is required" in details[5]
-    assert client.get("/users/ada/history").json()["events"][1] == {
+    assert client.get("/users/ada/history").json()["events"][0] == {
         "item_id": "i3", "kind": "rating", "value": 2.5, "timestamp": "2026-01-01T10:00:00+00:00"
     }  # fmt: skip
 
@@ -146,6 +148,24 @@ def test_forgotten_means_forgotten(client: httpx.Client) -> None:
     assert items(client.get("/recommend", params={"user_id": "a/b"})) == prior
     again = client.post("/events", json=event("a/b", "i1", event_id="one"))
     assert again.json()["accepted"] == 1, "the event id was forgotten too"
+
+
+def test_a_history_is_forgotten_by_its_own_address_too(client: httpx.Client) -> None:
+    client.post("/events", json={"events": [event("a/b", "i1"), event("a", "i1")]})
+    assert client.delete("/users/a%2Fb/history").status_code == 204
+    assert client.get("/users/a%2Fb/history").json()["events"] == []
+    assert len(client.get("/users/a/history").json()["events"]) == 1
+
+
+def test_a_kind_nobody_knows_is_passed_over(client: httpx.Client, redis_url: str) -> None:
+    client.post("/events", json=event("ada", "i1", "like"))
+    with Redis.from_url(redis_url) as redis:
+        key = f"il:{{{partition_of('ada')}}}:history:ada"
+        handle = int(UserHistory.of(redis.get(key)).records["handle"][0])
+        redis.append(key, Event("odd", "ada", handle, 200).packed(""))
+    (known,) = client.get("/users/ada/history").json()["events"]
+    assert known["kind"] == "like"
+    assert items(client.get("/recommend", params={"user_id": "ada"}))
 
 
 def test_unknown_paths_and_methods_are_problems(client: httpx.Client) -> None:
