@@ -61,6 +61,7 @@ class History:
         if cap < 1 or stream_cap < PARTITIONS or ttl_seconds < 0:
             raise ValueError(f"cap: at least 1; stream_cap: at least {PARTITIONS}; ttl_seconds: 0 or more")
         self.redis = redis
+        self.stream_cap = stream_cap
         self.ttl_seconds = ttl_seconds
         # Ids must outlive the records: an event in the history is never taken twice.
         self._limits = (cap, stream_cap // PARTITIONS, max(GENERATION, cap), ttl_seconds)

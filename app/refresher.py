@@ -2,7 +2,8 @@
 
 The stream only says whose history is fresh; what is learned is read from the histories themselves, so that a forgotten
 user leaves nothing to learn. Events are taken off the stream once a verdict has fallen: a worker that dies before then
-leaves them to the next one, and to refresh twice on the same histories does no harm.
+leaves them to the next one, and to refresh twice on the same histories does no harm. Too few held-out events to judge
+by are no verdict: they wait, and count again when more have come.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,7 +30,7 @@ from app.heartbeat import EVERY, Heartbeat
 from app.history import History, StreamEvent, UserHistory
 from models import snapshot as snapshots
 from models.episode import History as Events
-from models.interaction import RatingScale
+from models.interaction import KINDS, RatingScale
 from models.item import Item
 from models.manifest import SnapshotError
 from models.refresh import RefreshConfig, Refreshed, Stopped, Verdict, catalogue_of, refresh
@@ -69,6 +70,7 @@ class Refresher:
         self.status: dict[str, Any] = {"pid": os.getpid(), "state": "waiting", "refreshes": 0, "published": 0}
         self.reclaim_after = 2 * schedule.seconds + 60.0
         self._waiting: dict[tuple[int, bytes], StreamEvent] = {}
+        self._untried = 0  # of those waiting, how many came since the last refresh
         self._since = time.monotonic()
         self._reclaimed = float("-inf")
         self._stopping = Flag()
@@ -106,6 +108,7 @@ class Refresher:
                 log.exception("the refresh failed")
                 self.status |= {"state": "waiting", "error": str(error)}
                 self._waiting.clear()
+                self._untried = 0
                 await asyncio.sleep(5)
 
     async def _gather(self) -> None:
@@ -115,9 +118,20 @@ class Refresher:
             found += await self._left_behind()
             self._reclaimed = time.monotonic()
         found += await self.history.fresh(self.consumer, self.schedule.events, READ_MS)
-        if found and not self._waiting:
-            self._since = time.monotonic()
+        before = len(self._waiting)
         self._waiting |= {(event.partition, event.entry_id): event for event in found}
+        came = len(self._waiting) - before
+        if came and not self._untried:
+            self._since = time.monotonic()
+        self._untried += came
+        # Events that wait for a verdict are held here too: no more of them than the stream would hold.
+        await self._drop(list(self._waiting.values())[: max(len(self._waiting) - self.history.stream_cap, 0)])
+
+    async def _drop(self, events: Sequence[StreamEvent]) -> None:
+        """Take events off the stream, and wait for them no longer."""
+        await self.history.done(events)
+        for event in events:
+            self._waiting.pop((event.partition, event.entry_id), None)
 
     async def _left_behind(self) -> list[StreamEvent]:
         """What was given to a worker, perhaps this one, so long ago that a verdict would have fallen."""
@@ -130,8 +144,8 @@ class Refresher:
                 return list(found.values())
 
     def _due(self) -> bool:
-        enough = len(self._waiting) >= self.schedule.events
-        return enough or (bool(self._waiting) and time.monotonic() - self._since >= self.schedule.seconds)
+        enough = self._untried >= self.schedule.events
+        return enough or (self._untried > 0 and time.monotonic() - self._since >= self.schedule.seconds)
 
     async def refresh(self) -> Verdict | None:
         """Refresh on the events gathered so far; None when told to stop meanwhile, and they are kept."""
@@ -143,7 +157,9 @@ class Refresher:
         put = [(item, content) for _, item, content in changes.items]
         items = catalogue_of(current, put)
         content = {item.id: vector for item, vector in put if vector is not None}
-        fresh = await self._fresh_histories(events, items, current)
+        users = list(dict.fromkeys(event.user for event in events))
+        histories = dict(zip(users, await self.history.read(users), strict=True))
+        fresh = await self._fresh_histories(histories.values(), items, current)
         try:
             refreshed = await asyncio.to_thread(
                 refresh, current, fresh, items, content, self.config, self._stopping.is_set
@@ -158,8 +174,12 @@ class Refresher:
             else:
                 await announcement.announce(self.history.redis, version)
                 self.status |= {"published": self.status["published"] + 1, "version": version}
-        await self.history.done(events)
-        self._waiting.clear()
+        if verdict.cases < self.config.cases:
+            # No verdict: all wait for more, but for those of users who have no history any longer.
+            await self._drop([event for event in events if not len(histories[event.user].records)])
+        else:
+            await self._drop(events)
+        self._untried = 0
         took = time.monotonic() - began
         log.info("%s after %.1f s: %s", "published" if verdict.publish else "kept", took, verdict.reason)
         self.status |= {
@@ -171,11 +191,9 @@ class Refresher:
         return verdict
 
     async def _fresh_histories(
-        self, events: Sequence[StreamEvent], items: Sequence[Item], current: Snapshot
+        self, histories: Iterable[UserHistory], items: Sequence[Item], current: Snapshot
     ) -> list[Events]:
         """The histories of users with fresh events, in rows of `items`. Who was forgotten has none."""
-        users = list(dict.fromkeys(event.user for event in events))
-        histories = await self.history.read(users)
         row_of_id = {item.id: row for row, item in enumerate(items)}
         await self.catalogue.resolve(list(row_of_id))
         handles = self.catalogue.handles
@@ -217,10 +235,11 @@ class Refresher:
 
 
 def _events(history: UserHistory, row_of: NDArray[np.int64], scale: RatingScale) -> Events:
-    """A stored history as the learner takes it; events on items that are not in the catalogue are passed over."""
+    """A stored history as the learner takes it; items that are not in the catalogue and kinds that no one knows are
+    passed over."""
     records = history.records
     handles = records["handle"].astype(np.int64)
     rows = row_of[np.minimum(handles, len(row_of) - 1)]
-    kept = (handles < len(row_of)) & (rows >= 0)
+    kept = (handles < len(row_of)) & (rows >= 0) & (records["kind"] < len(KINDS))
     kinds = records["kind"][kept].astype(np.int64)
     return Events(rows[kept], kinds, scale.preference(kinds, records["value"][kept]), in_order(records["time"]))

@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from app import announcement
 from app.catalogue import Catalogue
 from app.heartbeat import Heartbeat
-from app.history import Event, History
+from app.history import Event, History, partition_of
 from app.refresher import Refresher, Schedule
 from models import snapshot
 from models.episode import History as Events
@@ -127,6 +127,50 @@ async def test_a_forgotten_user_teaches_nothing(world: World) -> None:
     assert verdict is not None
     assert verdict.cases == 0
     assert snapshot.current(world.root) == world.first
+
+
+async def test_too_few_to_judge_by_wait_until_there_are_enough(world: World) -> None:
+    await world.post(users=6, step=3)
+    refresher = await gathered(world.refresher(), 6 * 8)
+    assert refresher._due()
+    verdict = await refresher.refresh()
+    assert verdict is not None
+    assert verdict.cases == 6
+    assert await world.history.pending() == 6 * 8
+    refresher._since -= refresher.schedule.seconds
+    assert not refresher._due(), "nothing has come since"
+    await world.post(users=6, step=3, prefix="v")
+    await gathered(refresher, 12 * 8)
+    assert refresher._due()
+    verdict = await refresher.refresh()
+    assert verdict is not None
+    assert verdict.cases == 12
+    assert await world.history.pending() == 0
+
+
+async def test_what_waits_for_a_verdict_is_bounded_and_drops_the_forgotten(world: World) -> None:
+    await world.post(users=6, step=3)
+    world.history.stream_cap = 40
+    refresher = world.refresher()
+    while await world.history.pending() > 40 or len(refresher._waiting) < 40:
+        await refresher._gather()
+    assert len(refresher._waiting) == 40
+    # As a history that has expired: its entries stay on the stream.
+    for user in range(6):
+        await world.redis.delete(f"il:{{{partition_of(f'u{user}')}}}:history:u{user}")
+    await refresher.refresh()
+    assert not refresher._waiting
+    assert await world.history.pending() == 0
+
+
+async def test_a_kind_nobody_knows_is_passed_over(world: World) -> None:
+    await world.post(users=40, step=3)
+    handle = world.catalogue.handles["i0"]
+    await world.history.append([Event("odd", f"u{user}", handle, 200, time=99.0) for user in range(40)])
+    refresher = await gathered(world.refresher(), 40 * 9)
+    verdict = await refresher.refresh()
+    assert verdict is not None
+    assert verdict.cases == 40
 
 
 async def test_what_a_dead_worker_held_is_taken_over(world: World) -> None:
