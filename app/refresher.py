@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -205,7 +206,7 @@ class Refresher:
         return [found for history in histories if len((found := _events(history, row_of, scale)).rows) >= 2]
 
     def _publish(self, current: Snapshot, refreshed: Refreshed, events: int) -> str | None:
-        """Write and point at the candidate, unless what it grew from is no longer current."""
+        """Write and point at the candidate; None, and no trace of it, where what it grew from is no longer current."""
         manifest, verdict = current.manifest, refreshed.verdict
         folder = snapshots.write(
             self.root,
@@ -220,6 +221,9 @@ class Refresher:
             data=manifest.data | {"fresh events": events},
         )
         if snapshots.current(self.root) != manifest.version:
+            # Out of its name first: no folder is ever seen half deleted.
+            gone = folder.rename(self.root / f".deleting-{folder.name}")
+            shutil.rmtree(gone, ignore_errors=True)
             return None
         snapshots.publish(self.root, folder.name)
         snapshots.prune(self.root, self.schedule.keep)

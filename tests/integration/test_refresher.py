@@ -198,6 +198,8 @@ async def test_a_candidate_of_an_outdated_snapshot_is_not_published(world: World
 
     refresher._publish = meanwhile  # type: ignore[method-assign]
     await refresher.refresh()
+    assert len(snapshot.versions(world.root)) == 2, "what was never published is not kept to be served later"
+    assert not list(world.root.glob(".deleting-*"))
 
 
 def publish_again(root: Path, folder: Path) -> str:
