@@ -11,7 +11,7 @@ Letters: B users, T events, N items, d width, H heads, D = d / H.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -99,6 +99,22 @@ class AdaptationBlock(nn.Module):
         self.feed_norm = nn.RMSNorm(d)
         self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(config.dropout), nn.Linear(4 * d, d))
         self.dropout = nn.Dropout(config.dropout)
+        self.start()
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Begin as almost nothing but the average: training then starts from "like what was taken", not from noise.
+
+        The slowest gathering head passes the events' vectors through as they are, and in a block without a residual its
+        reading is the outcome; everything else begins small.
+        """
+        d, feed_out = self.out.out_features, cast(nn.Linear, self.feed[3])
+        self.out.weight.mul_(0.1)
+        feed_out.weight.mul_(0.1)
+        feed_out.bias.zero_()
+        torch.nn.init.eye_(self.value.weight[d : 2 * d])
+        if not self.residual:
+            self.out.weight[:, d : 2 * d] += torch.eye(d)
 
     def forward(
         self, stream: Tensor, sign: Tensor, strength: Tensor, support: Support, last: bool, steps: int | None

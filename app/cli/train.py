@@ -165,7 +165,7 @@ def _encode(dataset: Dataset, model: str, bar: Bar) -> NDArray[np.float32]:
     texts = [item.content for item, speaks in zip(dataset.items, described, strict=True) if speaks]
     vectors = Encoder(model, cache).encode(texts, lambda done, total: bar.update(task, completed=done, total=total))
     bar.update(task, completed=len(texts))
-    content = np.zeros((len(dataset.items), vectors.shape[1] if len(texts) else 384), np.float32)
+    content = np.zeros((len(dataset.items), vectors.shape[1]), np.float32)
     content[described] = vectors
     return content
 

@@ -146,7 +146,7 @@ def test_what_users_speak_against_is_pushed_down() -> None:
 
     before = chance()
     for batch in windows([events] * 32, 10, 32, 0.0, made.rng):
-        for _ in range(10):
+        for _ in range(40):
             made.meta_step(batch)
     assert chance() < before / 2
 
