@@ -65,7 +65,8 @@ async def post_events(
                 handle=handles[event.item_id],
                 kind=KIND_CODES[event.kind],
                 value=event.value,
-                time=now if event.timestamp is None else event.timestamp,
+                # A microsecond apart: they came in this order, and only equal timestamps of the client's say otherwise.
+                time=now + 1e-6 * len(kept) if event.timestamp is None else event.timestamp,
                 recommendation_id=event.recommendation_id,
             )
         )
