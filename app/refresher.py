@@ -230,7 +230,8 @@ class Refresher:
         return folder.name
 
     async def _beat(self) -> None:
-        while True:
+        # Cancelling alone may not end it: the client of Redis can swallow that on Python 3.11.
+        while not self._stopping.is_set():
             try:
                 await self.heartbeat.beat(**self.status, lag=await self.history.pending())
             except StoreUnavailable as error:
