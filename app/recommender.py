@@ -86,6 +86,7 @@ class Recommender:
         self._illegible: int | None = None  # a version of the catalogue that is not to be tried again
         self._look = asyncio.Event()
         self._renewing = asyncio.Lock()
+        self._closing = False
         self._watcher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -100,6 +101,7 @@ class Recommender:
 
     async def close(self) -> None:
         """Answer what waits, then stop."""
+        self._closing = True
         if self._watcher is not None:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
@@ -240,7 +242,8 @@ class Recommender:
 
     async def _watch(self) -> None:
         """Look at Redis, and for a `current` that has moved: when told to, and now and then."""
-        while True:
+        # Cancelling alone may not end it: asyncio.wait_for, in the client of Redis, can swallow that on Python 3.11.
+        while not self._closing:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(self._poll, RETRY) if self._away else self._poll):
                     await self._look.wait()

@@ -319,6 +319,14 @@ async def test_a_wrong_password_is_said_once_and_never_shown(
     await client.aclose()
 
 
+async def test_it_closes_whatever_its_watcher_is_at(root: Path, redis: Redis) -> None:
+    for turn in range(60):
+        replica = Replica(redis, root, poll=1e-5)
+        await replica.recommender.start()
+        await asyncio.sleep(turn * 1e-4)
+        await asyncio.wait_for(replica.recommender.close(), 5)
+
+
 async def test_a_store_that_lost_its_data_is_filled_again(start: Start, redis: Redis) -> None:
     replica = await start()
     await replica.recommender.put([Item("new", categories=("fresh",))])
