@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import cycle
 
 import numpy as np
 import torch
@@ -147,17 +146,18 @@ def _train(
     candidate.train()
     done = 0
     length, size = candidate.config.length, loop.config.batch_size
-    for _ in cycle([None]):
+    while done < config.meta_steps:
         before = done
         for batch in windows(histories, length, size, loop.config.shuffled, loop.rng):
             if stop():
                 raise Stopped
             loop.meta_step(batch)
             done += 1
-            if done >= config.meta_steps:
-                return
+            if done == config.meta_steps:
+                break
         if done == before:
-            return
+            break
+    candidate.load_state_dict(loop.average, strict=False)  # steadier than where the last few batches left it
 
 
 def _count(snapshot: Snapshot, fresh: Sequence[History], items: int) -> Tensor:
