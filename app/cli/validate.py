@@ -28,9 +28,8 @@ def validate(
     kind_column: KindOption = None,
     value_column: ValueOption = None,
     time_column: TimeOption = None,
-    refusals: Annotated[int, typer.Option(min=0, help="Refused rows to list.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="The report as JSON.")] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 when any row was refused.")] = False,
+    strict: Annotated[bool, typer.Option(help="Exit with 1 when any row was refused.")] = False,
 ) -> None:
     """Read a dataset and report rows, refusals with line numbers and reasons, duplicates, users, items and times."""
     dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
@@ -38,6 +37,6 @@ def validate(
     if as_json:
         typer.echo(json.dumps(asdict(report) | {"density": report.density}, indent=2))
     else:
-        typer.echo(f"{dataset.name}\n" + "\n".join(f"  {line}" for line in report.lines(refusals)))
+        typer.echo(f"{dataset.name}\n" + "\n".join(f"  {line}" for line in report.lines()))
     if strict and report.refused_count:
         raise typer.Exit(1)
