@@ -1,0 +1,118 @@
+"""One adaptation block: inner loops over a user's events, then a feed-forward layer.
+
+Letters: B users, T events, Q reading positions, d width, H heads, D key width a head, V value width.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models import adapt
+from models.episode import Support
+
+GATHERERS = 3
+
+
+class InnerLoop(nn.Module):
+    """Fast weights with their meta-parameters: the prior W_0, a step size a step and head, and how events fade."""
+
+    def __init__(
+        self, heads: int, key_width: int, value_width: int, steps: int, slowest: float, fastest: float
+    ) -> None:
+        """`slowest`, `fastest`: the logits of the heads' fading an event, spread between these."""
+        super().__init__()
+        self.W0 = nn.Parameter(torch.zeros(heads, value_width, key_width))
+        self.step_logits = nn.Parameter(torch.zeros(steps, heads))
+        self.decay_logits = nn.Parameter(torch.linspace(slowest, fastest, heads))
+        self.shrinkage_logits = nn.Parameter(torch.zeros(heads))
+
+    def forward(
+        self, keys: Tensor, values: Tensor, queries: Tensor, strength: Tensor, support: Support, steps: int | None
+    ) -> Tensor:
+        """Adapt to (keys, values), (B, H, T, D) and (B, H, T, V), and read at the queries of the last Q events.
+
+        The many readers of training go through the dual form; the one reader of serving forms the fast weights.
+        (B, H, Q, D) -> (B, H, Q, V).
+        """
+        readers = queries.shape[2]
+        weights = adapt.recency_weights(
+            strength,
+            support.mask,
+            support.ordered,
+            F.softplus(self.decay_logits),
+            F.softplus(self.shrinkage_logits),
+            readers,
+        )
+        etas = 2 * torch.sigmoid(self.step_logits[:steps])
+        if readers > 1:
+            return adapt.read(self.W0, keys, values, weights, etas, queries)
+        return queries @ adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas).transpose(-1, -2)
+
+
+class AdaptationBlock(nn.Module):
+    """Two inner loops over the events, then a feed-forward layer; all residual, on a normalised stream.
+
+    `relate` has learned keys: what do the events that are like this one say? `gather` has one constant key, so that its
+    fast weights are a vector: what do all events say together?
+    """
+
+    def __init__(self, d: int, heads: int, steps: int, dropout: float, residual: bool) -> None:
+        super().__init__()
+        self.heads, self.residual = heads, residual
+        self.norm = nn.RMSNorm(d)
+        self.query_key = nn.Linear(d, 2 * d)
+        self.value = nn.Linear(d, (1 + GATHERERS) * d, bias=False)
+        self.out = nn.Linear((1 + GATHERERS) * d, d, bias=False)
+        self.relate = InnerLoop(self.heads, d // self.heads, d // self.heads, steps, -4.0, -0.5)
+        self.gather = InnerLoop(GATHERERS, 1, d, steps, -6.0, 1.0)
+        self.feed_norm = nn.RMSNorm(d)
+        self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * d, d))
+        self.dropout = nn.Dropout(dropout)
+        self.start()
+
+    @torch.no_grad()
+    def start(self) -> None:
+        """Begin as almost nothing but the average: training then starts from "like what was taken", not from noise.
+
+        The slowest gathering head passes the events' vectors through as they are, and in a block without a residual its
+        reading is the outcome; everything else begins small.
+        """
+        d, feed_out = self.out.out_features, cast(nn.Linear, self.feed[3])
+        self.out.weight.mul_(0.1)
+        feed_out.weight.mul_(0.1)
+        feed_out.bias.zero_()
+        torch.nn.init.eye_(self.value.weight[d : 2 * d])
+        if not self.residual:
+            self.out.weight[:, d : 2 * d] += torch.eye(d)
+
+    def forward(
+        self, stream: Tensor, sign: Tensor, strength: Tensor, support: Support, last: bool, steps: int | None
+    ) -> Tensor:
+        """(B, T, d) -> (B, T, d), or (B, 1, d) for the newest event alone when `last`."""
+        target = stream[:, -1:] if last else stream
+        normed = self.norm(stream)
+        queries, keys = self.query_key(normed * sign).chunk(2, -1)
+        values, gathered = self.value(normed).split([stream.shape[2], GATHERERS * stream.shape[2]], -1)
+        queries = F.normalize(self.split(queries[:, -target.shape[1] :]), dim=-1)
+        related = self.relate(
+            F.normalize(self.split(keys), dim=-1), self.split(values), queries, strength, support, steps
+        )
+        gathered = gathered.unflatten(-1, (GATHERERS, -1)).transpose(1, 2)
+        one = torch.ones_like(gathered[..., :1])
+        summed = self.gather(one, gathered, one[:, :, -target.shape[1] :], strength, support, steps)
+        reading = torch.cat([related.transpose(1, 2).flatten(2), summed.transpose(1, 2).flatten(2)], -1)
+        mixed: Tensor = self.dropout(self.out(reading))
+        if self.residual:
+            mixed = target + mixed
+        fed: Tensor = self.dropout(self.feed(self.feed_norm(mixed)))
+        return mixed + fed
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, d) -> (B, H, T, D)."""
+        B, T, d = x.shape
+        heads: Tensor = x.view(B, T, self.heads, d // self.heads).transpose(1, 2)
+        return heads
