@@ -116,3 +116,45 @@ class AdaptationBlock(nn.Module):
         B, T, d = x.shape
         heads: Tensor = x.view(B, T, self.heads, d // self.heads).transpose(1, 2)
         return heads
+
+
+class Recall(nn.Module):
+    """An inner loop over the items' own vectors, in their full rank: what do all events say together, unmixed?
+
+    Its keys are constant, so its fast weights are one vector a head: a weighted mean of the items the user took, each
+    with a voice that goes by the preference. Read through a filter over the directions this is a linear item-item
+    model, as EASE is (Steck 2019, arXiv:1905.03375), with shrinkage by the evidence. Neural blocks on the same few
+    users cannot learn what it begins with; what they learn is added.
+    """
+
+    def __init__(self, rank: int, steps: int) -> None:
+        super().__init__()
+        self.loop = InnerLoop(GATHERERS, 1, rank, steps, -5.0, 0.0)
+        self.voice = nn.Parameter(torch.tensor([0.4, 0.8]))  # even a low rating says what a user looks at
+        self.filter = nn.Parameter(torch.zeros(GATHERERS, rank))
+
+    @torch.no_grad()
+    def start(self, strengths: Tensor, ridge: float = 0.4, size: float = 9.6) -> None:
+        """Begin as ridge regression would read the directions, sigma^2 / (sigma^2 + ridge), mostly of what is recent.
+
+        Item vectors carry sigma on both sides already, which leaves 1 / (sigma^2 + ridge). How the heads share it
+        matters only where events have an order: there the first hardly fades, the last fades within a few events.
+
+        Args:
+            strengths: singular values sigma of the directions, the largest first, 0 for one that is not there, (rank,).
+            ridge: relative to the largest strength's square.
+            size: of the filter at the strongest direction.
+        """
+        shares = (strengths / strengths.max().clamp(min=1e-9)).square()
+        whole = size * (1 + ridge) / (shares + ridge) * (strengths > 0)
+        self.filter.copy_(whole * torch.tensor([0.2, 0.4, 0.4]).to(whole)[:, None])
+
+    def forward(
+        self, taken: Tensor, preference: Tensor, strength: Tensor, support: Support, readers: int, steps: int | None
+    ) -> Tensor:
+        """Item vectors of the events, (B, T, rank), and their preference, (B, T), to (B, readers, rank)."""
+        voice = self.voice[0] + self.voice[1] * preference
+        values = (voice[:, :, None] * taken)[:, None].expand(-1, GATHERERS, -1, -1)
+        one = torch.ones_like(values[..., :1])
+        read: Tensor = self.loop(one, values, one[:, :, -readers:], strength, support, steps)
+        return (read * self.filter[:, None]).sum(1)

@@ -3,9 +3,10 @@
 Each block IS an inner loop. Every event makes a key (what it was about) and a value (what it says); fast weights adapt
 to the pairs seen so far and are read at the event's own query. An event that speaks against its item enters the stream
 negated; keys and queries undo the sign, values keep it, so that "disliked this" and "liked this" are about the same
-thing and say the opposite. The newest event's stream gives the user vector u, and score(u, i) = u . v_i + b_i.
+thing and say the opposite. What the blocks say at the newest event, and what the recall of the items' own vectors says
+beside them, make the user vector u; score(u, i) = u . v_i + b_i.
 
-Letters: B users, T events, N items, d width, H heads, D = d / H.
+Letters: B users, T events, N items, d width of the blocks, r rank of item and user vectors.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.block import AdaptationBlock
+from models.block import AdaptationBlock, Recall
 from models.episode import Support
 from models.items import ItemTower
 from models.snapshot import Snapshot
@@ -29,7 +30,8 @@ KIND_SLOTS = 32  # room for kinds to come, so that adding one does not change a 
 class LearnerConfig:
     """The shape of a learner. A snapshot carries it, so every field must be plain JSON."""
 
-    width: int = 64
+    width: int = 64  # of the stream in the blocks
+    rank: int = 64  # of item and user vectors
     heads: int = 4
     blocks: int = 2
     steps: int = 1
@@ -54,11 +56,14 @@ class Learner(nn.Module):
         if config.width % config.heads:
             raise ValueError(f"width {config.width} does not divide into {config.heads} heads")
         self.config = config
-        self.tower = ItemTower(content, config.width, config.residual_dropout)
+        self.tower = ItemTower(content, config.rank, config.residual_dropout)
+        self.enter = nn.Linear(config.rank, config.width, bias=False)
+        self.leave = nn.Linear(config.width, config.rank, bias=False)
+        self.recall = Recall(config.rank, config.steps)
         self.kind_vectors = nn.Parameter(torch.zeros(KIND_SLOTS, config.width))
         self.kind_strengths = nn.Parameter(torch.zeros(KIND_SLOTS))
         self.register_buffer("kind_shares", torch.zeros(KIND_SLOTS))
-        self.preference_power = nn.Parameter(torch.tensor(0.5))
+        self.preference_power = nn.Parameter(torch.zeros(()))
         self.blocks = nn.ModuleList(
             AdaptationBlock(
                 config.width, config.heads, config.steps, config.dropout, residual=number < config.blocks - 1
@@ -66,9 +71,12 @@ class Learner(nn.Module):
             for number in range(config.blocks)
         )
         self.out_norm = nn.RMSNorm(config.width)
-        self.prior = nn.Parameter(torch.zeros(config.width))
-        self.shrinkage_logit = nn.Parameter(torch.ones(()))
+        self.prior = nn.Parameter(torch.zeros(config.rank))
+        self.shrinkage_logit = nn.Parameter(torch.tensor(2.5))
         self.dropout = nn.Dropout(config.dropout)
+        with torch.no_grad():  # the blocks begin on the leading directions, and quietly beside the recall
+            torch.nn.init.eye_(self.enter.weight)
+            torch.nn.init.eye_(self.leave.weight).mul_(0.1)
 
     @classmethod
     def restore(cls, snapshot: Snapshot) -> Learner:
@@ -106,7 +114,7 @@ class Learner(nn.Module):
         new = len(content)
         state["tower.content"] = grown.tower.content
         state["tower.residual"] = torch.cat(
-            [state["tower.residual"], state["tower.residual"].new_zeros(new, self.config.width)]
+            [state["tower.residual"], state["tower.residual"].new_zeros(new, self.config.rank)]
         )
         _, hopeful = self.tower.cold(content.to(self.tower.content))
         state["tower.bias"] = torch.cat([state["tower.bias"], hopeful.detach()])
@@ -120,7 +128,7 @@ class Learner(nn.Module):
         return state
 
     def catalogue(self, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Item vectors (N + M, d) and biases (N + M,); `extra` holds content vectors (M, C) of items new since."""
+        """Item vectors (N + M, r) and biases (N + M,); `extra` holds content vectors (M, C) of items new since."""
         vectors, biases = self.tower()
         if extra is None or not len(extra):
             return vectors, biases
@@ -128,22 +136,22 @@ class Learner(nn.Module):
         return torch.cat([vectors, new_vectors]), torch.cat([biases, new_biases])
 
     def forward(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
-        """User vectors before each event and after the last, (B, T + 1, d): entry t has seen events 0 to t - 1."""
+        """User vectors before each event and after the last, (B, T + 1, r): entry t has seen events 0 to t - 1."""
         users = self.follow(vectors, support, last=False, steps=steps)
         return torch.cat([self.prior.expand(len(users), 1, -1), users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
-        """Adapt to each user: (B, d). An empty history gives the prior.
+        """Adapt to each user: (B, r). An empty history gives the prior.
 
         Args:
-            vectors: item vectors, (N, d), as `catalogue` gives them.
+            vectors: item vectors, (N, r), as `catalogue` gives them.
             support: the users' histories, (B, T).
             steps: inner steps to take, at most as many as were learned (the default). 0 reads the prior weights.
         """
         return self.follow(vectors, support, last=True, steps=steps)[:, -1]
 
     def follow(self, vectors: Tensor, support: Support, last: bool, steps: int | None) -> Tensor:
-        """The user's vector after each event, (B, T, d), or after the newest alone, (B, 1, d).
+        """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r).
 
         It leaves the prior by the share of the evidence, s / (s + shrinkage) with s the events' summed strength: one
         event says less than ten, and none says nothing.
@@ -151,11 +159,14 @@ class Learner(nn.Module):
         sign = torch.sign(support.preference)[:, :, None]  # 0 in an empty slot
         scale = self.config.width**0.5
         kind_vectors, kind_strengths = self.kinds()
-        stream: Tensor = self.dropout(sign * vectors[support.rows] * scale) + kind_vectors[support.kinds]
+        taken = vectors[support.rows]
+        stream: Tensor = self.dropout(sign * self.enter(taken) * scale) + kind_vectors[support.kinds]
         size = support.preference.abs().clamp(min=1e-3)
         strength = torch.exp(kind_strengths[support.kinds] + self.preference_power * torch.log(size))
         for number, block in enumerate(self.blocks):
             stream = block(stream, sign, strength, support, last and number == len(self.blocks) - 1, steps)
         evidence = (strength * support.mask).cumsum(-1)[:, -stream.shape[1] :, None]
-        users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * self.out_norm(stream)
+        said = self.leave(self.out_norm(stream))
+        said = said + self.recall(taken, support.preference, strength, support, stream.shape[1], steps)
+        users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
         return users

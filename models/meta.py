@@ -30,7 +30,7 @@ class OuterConfig:
     """How the outer loop runs."""
 
     rate: float = 1.5e-3
-    residual_rate: float = 0.2  # of the rate, for the items' residuals: there are so many, and they start well
+    residual_rate: float = 0.05  # of the rate, for the items' residuals: there are so many, and they start well
     weight_decay: float = 0.3
     batch_size: int = 32
     epochs: int = 60

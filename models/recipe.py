@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +22,8 @@ from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split
 
 REPLAY_USERS = 1000
+EXACT = 4096  # users up to which the singular vectors are computed in full
+FEW_USERS = 1000
 TRUSTED_AT = 20.0  # interactions that say as much of an item as its text does
 
 
@@ -45,28 +48,41 @@ def count_popularity(histories: Sequence[History], items: int) -> Tensor:
     return torch.bincount(torch.from_numpy(rows), minlength=items).float()
 
 
-def principal_directions(histories: Sequence[History], items: int, width: int, seed: int) -> Tensor:
-    """Items by who took them, (N, width) unit vectors: the leading singular vectors of the user-item matrix.
+def principal_directions(histories: Sequence[History], items: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Items by who took them: the leading singular vectors of the user-item matrix, and their strengths.
 
-    Users and items are scaled to equal weight, which makes the first direction popularity; it is dropped, as the biases
-    have it. An untouched item has none: zeros.
+    A user's and an item's entries are scaled by the fourth root of how many there are, halfway to equal weight: so
+    busy users and hits count for more, but not for everything. The first direction is popularity; it is dropped, as
+    the biases have it. Exact for up to EXACT users, by a randomised range finder beyond (Halko et al. 2011).
+
+    Returns:
+        (N, rank) unit vectors, zeros for an untouched item, and singular values (rank,), zeros past the last there is.
     """
     rows = np.concatenate([np.unique(history.rows) for history in histories])
     users = np.repeat(np.arange(len(histories)), [len(np.unique(history.rows)) for history in histories])
     popularity = np.bincount(rows, minlength=items)
     sizes = np.bincount(users, minlength=len(histories))
-    values = torch.from_numpy(1 / np.sqrt(sizes[users] * popularity[rows])).float()
+    values = torch.from_numpy((sizes[users] * popularity[rows]).astype(np.float64) ** -0.25).float()
     matrix = torch.sparse_coo_tensor(
         torch.from_numpy(np.stack([users, rows])), values, (len(histories), items), check_invariants=True
     )
-    rank = min(width + 1, *matrix.shape)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        _, strengths, directions = torch.svd_lowrank(matrix, q=rank, niter=4)
-    placed = torch.nn.functional.normalize(directions[:, 1:] * strengths[1:], dim=-1)
-    out = torch.zeros(items, width)
-    out[:, : rank - 1] = placed * torch.from_numpy(popularity > 0)[:, None]
-    return out
+    if len(histories) <= EXACT:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sparse CSR")  # torch multiplies by way of a format it calls beta
+            gram = torch.sparse.mm(matrix, matrix.T).to_dense().double()
+        squares, across = torch.linalg.eigh(gram)
+        kept = (squares > 1e-9 * squares[-1]).nonzero().squeeze(1).flip(0)[: rank + 1]
+        strengths = squares[kept].sqrt().float()
+        directions = torch.sparse.mm(matrix.T, across[:, kept].float()) / strengths
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            _, strengths, directions = torch.svd_lowrank(matrix, q=min(rank + 1, *matrix.shape), niter=4)
+    found = len(strengths) - 1
+    out, sigma = torch.zeros(items, rank), torch.zeros(rank)
+    out[:, :found] = torch.nn.functional.normalize(directions[:, 1:] * strengths[1:], dim=-1)
+    sigma[:found] = strengths[1:]
+    return out * torch.from_numpy(popularity > 0)[:, None], sigma
 
 
 def count_kinds(histories: Sequence[History]) -> Tensor:
@@ -125,12 +141,20 @@ class Plan:
 def sized(dataset: Dataset) -> dict[str, Any]:
     """What of the recipe depends on the data.
 
-    Windows as long as three quarters of the histories, batches of about as many events whatever the length, and more
-    dropout where users are known from few events.
+    Windows as long as three quarters of the histories, and batches of about as many events whatever the length. More
+    dropout where users are known from few events, or are few; with few of them also a lower rate, for they are soon
+    learned by heart. A high rank where the catalogue is small enough to score with it.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
-    return {"length": length, "batch_size": min(128, 3200 // length), "dropout": 0.5 if length == 20 else 0.2}
+    few = len(counts) <= FEW_USERS
+    return {
+        "length": length,
+        "batch_size": min(128, 3200 // length),
+        "dropout": 0.5 if length == 20 else 0.4 if few else 0.2,
+        "rank": 256 if len(dataset.items) <= 30_000 else 64,
+        "rate": 5e-4 if few else 1.5e-3,
+    }
 
 
 def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
@@ -151,6 +175,27 @@ def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
 
     split_config = SplitConfig() if hold_out else SplitConfig(cold=0.0, last=False)
     return Plan(LearnerConfig(**only(LearnerConfig)), OuterConfig(**only(OuterConfig)), split_config)
+
+
+def begin(plan: Plan, content: Tensor, warm: Sequence[History]) -> tuple[Learner, Tensor]:
+    """A learner where closed forms can put it before the first meta-step, and the items' popularity, (N,).
+
+    Biases begin as log popularity, item vectors as principal directions as far as these can be trusted, the projection
+    as what the text says of them, the recall as ridge regression.
+
+    Args:
+        content: content vectors, (N, C); a row of zeros for an item without any.
+        warm: the histories to train on.
+    """
+    torch.manual_seed(plan.outer.seed)
+    learner = Learner(plan.learner, content)
+    popularity = count_popularity(warm, len(content))
+    learner.tower.start_biases(popularity)
+    learner.meet(count_kinds(warm))
+    directions, strengths = principal_directions(warm, len(content), plan.learner.rank, plan.outer.seed)
+    learner.tower.start(directions, trust=popularity / (popularity + TRUSTED_AT))
+    learner.recall.start(strengths)
+    return learner, popularity
 
 
 def follow(
@@ -176,14 +221,8 @@ def follow(
             f"too little to learn from: {len(dataset.interactions.users)} users and {len(dataset.interactions)} "
             "interactions; at least some users must have 3 interactions or more"
         )
-    torch.manual_seed(plan.outer.seed)
     described = torch.from_numpy(has_text(dataset))
-    learner = Learner(plan.learner, torch.from_numpy(content) * described[:, None])
-    popularity = count_popularity(parts.warm, len(dataset.items))
-    learner.tower.start_biases(popularity)
-    learner.meet(count_kinds(parts.warm))
-    directions = principal_directions(parts.warm, len(dataset.items), plan.learner.width, plan.outer.seed)
-    learner.tower.start(directions, trust=popularity / (popularity + TRUSTED_AT))
+    learner, popularity = begin(plan, torch.from_numpy(content) * described[:, None], parts.warm)
     loop = OuterLoop(learner, plan.outer, popularity)
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress

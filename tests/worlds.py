@@ -44,7 +44,7 @@ def publish_snapshot(
     """
     torch.manual_seed(seed)
     content = torch.from_numpy(content_of(count, seed, width))
-    learner = Learner(LearnerConfig(width=16, heads=2, blocks=2, length=20), content)
+    learner = Learner(LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20), content)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)

@@ -130,6 +130,8 @@ def _train(
         def show(at: Progress) -> None:
             note = f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  NDCG@10 {at.validation:.4f} (best {at.best:.4f})"
             bar.update(task, completed=at.epoch - 1 + at.step / at.steps, note=note)
+            if at.step == at.steps and not bar.console.is_terminal:
+                typer.echo(note)  # a log, such as a container's, sees no bar until it is done
 
         trained = recipe.follow(dataset, content, plan, checkpoint=checkpoint, progress=show)
         bar.update(task, completed=plan.outer.epochs)

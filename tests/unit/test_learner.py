@@ -16,7 +16,7 @@ N = 30
 
 def learner(**changes: object) -> Learner:
     torch.manual_seed(0)
-    config = LearnerConfig.from_dict({"width": 16, "heads": 2, "length": 8} | changes)
+    config = LearnerConfig.from_dict({"width": 16, "rank": 24, "heads": 2, "length": 8} | changes)
     made = Learner(config, torch.nn.functional.normalize(torch.randn(N, 12), dim=-1))
     for parameter in made.parameters():  # away from the zeros some start at, so that every path counts
         torch.nn.init.normal_(parameter, std=0.3)
@@ -85,6 +85,8 @@ def test_an_event_against_its_item_says_the_opposite() -> None:
         for parameter in (
             model.kind_vectors,
             model.prior,
+            model.recall.loop.W0,
+            model.recall.voice[:1],
             block.relate.W0,
             block.gather.W0,
             block.feed[3].weight,
@@ -99,7 +101,7 @@ def test_an_event_against_its_item_says_the_opposite() -> None:
 def test_new_items_stand_on_their_text() -> None:
     model = learner()
     vectors, biases = model.catalogue(model.tower.content[:2])
-    assert vectors.shape == (N + 2, 16)
+    assert vectors.shape == (N + 2, 24)
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(N + 2))
     hopeful = torch.quantile(model.tower.bias.detach(), OPTIMISM)
     torch.testing.assert_close(biases[N:], hopeful.expand(2))

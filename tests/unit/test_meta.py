@@ -31,7 +31,7 @@ def circles(users: int, seed: int) -> list[History]:
 
 def loop(**changes: object) -> OuterLoop:
     torch.manual_seed(0)
-    config = LearnerConfig(width=16, heads=2, length=10, dropout=0.0)
+    config = LearnerConfig(width=16, rank=16, heads=2, length=10, dropout=0.0)
     learner = Learner(config, torch.nn.functional.normalize(torch.randn(N, 12), dim=-1))
     outer = OuterConfig(
         **(

@@ -20,7 +20,9 @@ from models.refresh import RefreshConfig, Stopped, catalogue_of, judge, refresh
 from models.snapshot import Snapshot
 
 ITEMS, WIDTH = 40, 12
-PLAN: Plan = plan({"width": 16, "length": 10, "dropout": 0.0, "rate": 1e-2, "shuffled": 0.0, "batch_size": 32})
+PLAN: Plan = plan(
+    {"width": 16, "rank": 16, "length": 10, "dropout": 0.0, "rate": 1e-2, "shuffled": 0.0, "batch_size": 32}
+)
 CONFIG = RefreshConfig(meta_steps=60, rate=1.0)
 
 

@@ -113,7 +113,7 @@ def test_no_snapshot_at_all_says_how_to_make_one(tmp_path: Path) -> None:
         snapshot.read(tmp_path / "current")
 
 
-@pytest.mark.parametrize(("format", "why"), [(0, "an older innerloop"), (2, "a newer innerloop")])
+@pytest.mark.parametrize(("format", "why"), [(1, "an older innerloop"), (snapshot.FORMAT + 1, "a newer innerloop")])
 def test_another_format_is_refused(tmp_path: Path, format: int, why: str) -> None:
     path = write(tmp_path) / snapshot.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": format}))
