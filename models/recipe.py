@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,15 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.dataset import Dataset
+from models.directions import principal_directions
 from models.episode import History
 from models.evaluate import Case, LearnerRanker, cold_user, leave_one_out, mean_ndcg
 from models.learner import KIND_SLOTS, Learner, LearnerConfig
 from models.meta import OuterConfig, OuterLoop, Progress, train
+from models.replay import build_replay
 from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split
 
-REPLAY_USERS = 1000
-EXACT = 4096  # users up to which the singular vectors are computed in full
 FEW_USERS = 1000
 TRUSTED_AT = 20.0  # interactions that say as much of an item as its text does
 
@@ -48,43 +47,6 @@ def count_popularity(histories: Sequence[History], items: int) -> Tensor:
     return torch.bincount(torch.from_numpy(rows), minlength=items).float()
 
 
-def principal_directions(histories: Sequence[History], items: int, rank: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Items by who took them: the leading singular vectors of the user-item matrix, and their strengths.
-
-    A user's and an item's entries are scaled by the fourth root of how many there are, halfway to equal weight: so
-    busy users and hits count for more, but not for everything. The first direction is popularity; it is dropped, as
-    the biases have it. Exact for up to EXACT users, by a randomised range finder beyond (Halko et al. 2011).
-
-    Returns:
-        (N, rank) unit vectors, zeros for an untouched item, and singular values (rank,), zeros past the last there is.
-    """
-    rows = np.concatenate([np.unique(history.rows) for history in histories])
-    users = np.repeat(np.arange(len(histories)), [len(np.unique(history.rows)) for history in histories])
-    popularity = np.bincount(rows, minlength=items)
-    sizes = np.bincount(users, minlength=len(histories))
-    values = torch.from_numpy((sizes[users] * popularity[rows]).astype(np.float64) ** -0.25).float()
-    matrix = torch.sparse_coo_tensor(
-        torch.from_numpy(np.stack([users, rows])), values, (len(histories), items), check_invariants=True
-    )
-    if len(histories) <= EXACT:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR")  # torch multiplies by way of a format it calls beta
-            gram = torch.sparse.mm(matrix, matrix.T).to_dense().double()
-        squares, across = torch.linalg.eigh(gram)
-        kept = (squares > 1e-9 * squares[-1]).nonzero().squeeze(1).flip(0)[: rank + 1]
-        strengths = squares[kept].sqrt().float()
-        directions = torch.sparse.mm(matrix.T, across[:, kept].float()) / strengths
-    else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            _, strengths, directions = torch.svd_lowrank(matrix, q=min(rank + 1, *matrix.shape), niter=4)
-    found = len(strengths) - 1
-    out, sigma = torch.zeros(items, rank), torch.zeros(rank)
-    out[:, :found] = torch.nn.functional.normalize(directions[:, 1:] * strengths[1:], dim=-1)
-    sigma[:found] = strengths[1:]
-    return out * torch.from_numpy(popularity > 0)[:, None], sigma
-
-
 def count_kinds(histories: Sequence[History]) -> Tensor:
     """How often each kind of event occurs, (KIND_SLOTS,) float32."""
     kinds = np.concatenate([history.kinds for history in histories]) if histories else np.empty(0, np.int64)
@@ -99,30 +61,6 @@ def validation_cases(valid: Sequence[History]) -> list[list[Case]]:
     latest = [history.take(slice(0, len(history.rows) - back)) for history in valid for back in range(5)]
     cold = cold_user(valid, 5, draws=5) + cold_user(valid, 10, draws=5)
     return [cases for cases in (leave_one_out(latest), cold) if cases]
-
-
-def build_replay(histories: Sequence[History], length: int, seed: int) -> dict[str, Tensor]:
-    """A sample of episodes, without user ids, for refreshing to rehearse: the newest `length` events of some users."""
-    rng = np.random.default_rng(seed)
-    chosen = rng.permutation(len(histories))[:REPLAY_USERS]
-    kept = [histories[user].take(slice(-length, None)) for user in chosen if len(histories[user].rows) >= 2]
-    if not kept:
-        kept = [History(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
-    return {
-        "replay.sizes": torch.tensor([len(history.rows) for history in kept], dtype=torch.int32),
-        "replay.rows": torch.from_numpy(np.concatenate([history.rows for history in kept]).astype(np.int32)),
-        "replay.kinds": torch.from_numpy(np.concatenate([history.kinds for history in kept]).astype(np.uint8)),
-        "replay.preference": torch.from_numpy(np.concatenate([history.preference for history in kept])).half(),
-    }
-
-
-def read_replay(tensors: dict[str, Tensor]) -> list[History]:
-    """The episodes that `build_replay` laid down."""
-    edges = np.cumsum(tensors["replay.sizes"].numpy())[:-1]
-    rows = np.split(tensors["replay.rows"].numpy().astype(np.int64), edges)
-    kinds = np.split(tensors["replay.kinds"].numpy().astype(np.int64), edges)
-    preference = np.split(tensors["replay.preference"].float().numpy(), edges)
-    return [History(*parts) for parts in zip(rows, kinds, preference, strict=True)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ from models.evaluate import Case, LearnerRanker, evaluate, leave_one_out
 from models.item import Item
 from models.learner import Learner
 from models.meta import OuterConfig, OuterLoop
-from models.recipe import count_kinds, read_replay
+from models.recipe import count_kinds
+from models.replay import read_replay
 from models.snapshot import POPULARITY, Snapshot
 
 

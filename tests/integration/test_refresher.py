@@ -20,8 +20,9 @@ from models.episode import History as Events
 from models.item import Item
 from models.learner import Learner
 from models.meta import OuterLoop
-from models.recipe import build_replay, plan
+from models.recipe import plan
 from models.refresh import RefreshConfig
+from models.replay import build_replay
 
 ITEMS = 30
 PLAN = plan({"width": 16, "length": 10, "dropout": 0.0, "rate": 1e-2, "shuffled": 0.0, "batch_size": 32})

@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from models import recipe, snapshot
+from models import snapshot
 from models.dataset import Dataset, read
-from models.episode import History
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner
-from models.recipe import build_replay, follow, has_text, plan, principal_directions, read_replay, sized, split_like
-from models.split import SplitConfig, histories, split
+from models.recipe import follow, has_text, plan, sized, split_like
+from models.split import SplitConfig, split
 
 SMALL = {"width": 16, "rank": 16, "length": 10, "epochs": 3, "batch_size": 64}
 
@@ -45,13 +43,6 @@ def test_the_same_split_comes_again(dataset: Dataset) -> None:
     one, other = (split(dataset, SplitConfig(seed=3)) for _ in range(2))
     assert [h.rows.tolist() for h in one.cold] == [h.rows.tolist() for h in other.cold]
     assert [h.rows.tolist() for h in one.cold] != [h.rows.tolist() for h in split(dataset, SplitConfig(seed=4)).cold]
-
-
-def test_replay_comes_back_as_it_was(dataset: Dataset) -> None:
-    users = histories(dataset)
-    back = read_replay(build_replay(users, length=5, seed=0))
-    assert sorted(h.rows.tolist() for h in back) == sorted(h.rows[-5:].tolist() for h in users)
-    assert all(h.preference.tolist() == [1.0] * 5 for h in back)
 
 
 def test_a_trained_snapshot_evaluates_on_what_it_held_out(dataset: Dataset, tmp_path: Path) -> None:
@@ -137,38 +128,3 @@ def test_an_unknown_choice_is_named() -> None:
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.5, "rank": 256, "rate": 5e-4}
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
-
-
-def test_items_that_the_same_users_took_start_close_together() -> None:
-    rng = np.random.default_rng(0)
-    crowds = [np.append(half * 10 + rng.choice(10, 4, replace=False), 20) for half in (0, 1) for _ in range(100)]
-    users = [History(rows.astype(np.int64), np.zeros(5, np.int64), np.ones(5, np.float32)) for rows in crowds]
-    placed, strengths = principal_directions(users, items=22, rank=8, seed=0)
-    unit = torch.nn.functional.normalize(placed[:20], dim=-1)
-    likeness = unit @ unit.T
-    within, across = likeness[:10, :10].mean(), likeness[:10, 10:].mean()
-    assert within > across + 0.3
-    assert placed[21].abs().sum() == 0  # nobody took it
-    torch.testing.assert_close(placed[:20].norm(dim=-1), torch.ones(20))
-    assert strengths.shape == (8,)
-    assert (strengths.diff() <= 1e-6).all()
-    torch.testing.assert_close(placed, principal_directions(users, items=22, rank=8, seed=0)[0])
-
-
-def test_many_users_get_nearly_the_same_directions(monkeypatch: pytest.MonkeyPatch) -> None:
-    rng = np.random.default_rng(0)
-    crowds = [half * 20 + rng.choice(20, 6, replace=False) for half in (0, 1, 2) for _ in range(90 - 30 * half)]
-    users = [History(rows.astype(np.int64), np.zeros(6, np.int64), np.ones(6, np.float32)) for rows in crowds]
-    exact, strengths = principal_directions(users, items=60, rank=2, seed=0)
-    monkeypatch.setattr(recipe, "EXACT", 0)
-    ranged, estimated = principal_directions(users, items=60, rank=2, seed=0)
-    ranged, exact = ranged[20:], exact[20:]  # the largest crowd is the direction that is dropped
-    torch.testing.assert_close(ranged @ ranged.T, exact @ exact.T, atol=0.02, rtol=0.02)
-    torch.testing.assert_close(estimated, strengths, atol=0.01, rtol=0.01)
-
-
-def test_fewer_users_than_directions_are_no_trouble() -> None:
-    users = [History(np.array([0, 1]), np.zeros(2, np.int64), np.ones(2, np.float32)) for _ in range(3)]
-    directions, strengths = principal_directions(users, items=5, rank=16, seed=0)
-    assert directions.shape == (5, 16)
-    assert strengths.shape == (16,)

@@ -15,8 +15,9 @@ from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.item import Item
 from models.learner import Learner
 from models.meta import OuterLoop
-from models.recipe import Plan, build_replay, plan
+from models.recipe import Plan, plan
 from models.refresh import RefreshConfig, Stopped, catalogue_of, judge, refresh
+from models.replay import build_replay
 from models.snapshot import Snapshot
 
 ITEMS, WIDTH = 40, 12
