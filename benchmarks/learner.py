@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -69,13 +70,8 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     try:
-        if options.protocol == "ratings":
-            from benchmarks.protocols.ratings import run
-        elif options.protocol == "time":
-            from benchmarks.protocols.prequential import run
-        else:
-            from benchmarks.protocols.ranking import run
-        run(options, _say())
+        module = {"ratings": "ratings", "time": "prequential"}.get(options.protocol, "ranking")
+        import_module(f"benchmarks.protocols.{module}").run(options, _say())
     except (DatasetError, OtherRuns, ValueError, FileNotFoundError) as error:
         parser.exit(2, f"benchmarks.learner: {error}\n")
     except KeyboardInterrupt:

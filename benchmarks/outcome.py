@@ -13,6 +13,7 @@ from benchmarks.packed import unpack
 from benchmarks.runs import Record
 
 OURS = "innerloop"
+ERRORS = ("MAE", "RMSE")  # the lower the better
 Table = dict[str, dict[str, dict[str, Any]]]  # test -> model -> what is known
 
 
@@ -44,7 +45,10 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10") -> 
     for (label, model), theirs in users.items():
         ours = users.get((label, OURS))
         if model != OURS and ours is not None and len(ours) == len(theirs):
-            tests[label][model]["innerloop against it"] = compare(ours, theirs, resamples)._asdict()
+            found = compare(ours, theirs, resamples)._asdict()
+            if metric in ERRORS:  # then a ratio below 1 is a win
+                found["wins"] = compare(-ours, -theirs, resamples).wins
+            tests[label][model]["innerloop against it"] = found
     return {"metric": metric, "tests": tests}
 
 
@@ -79,9 +83,10 @@ def _figures(records: list[Record], label: str, seeds: list[int]) -> dict[str, l
 def table(found: dict[str, Any], metrics: tuple[str, ...] = ("HR@10", "Recall@10", "Recall@20", "NDCG@10")) -> str:
     """The outcome as lines of text."""
     head = f"{'test':<20}{'model':<22}" + "".join(f"{name:>11}" for name in metrics)
+    sign = 1 if found["metric"] in ERRORS else -1
     lines = [head + f"{'seeds':>7}{'train s':>9}   ours / theirs (95%)"]
     for label, models in found["tests"].items():
-        for model, known in sorted(models.items(), key=lambda pair: -pair[1]["figures"][found["metric"]]):
+        for model, known in sorted(models.items(), key=lambda pair: sign * pair[1]["figures"][found["metric"]]):
             figures = "".join(f"{known['figures'].get(name, float('nan')):>11.4f}" for name in metrics)
             versus = known.get("innerloop against it")
             note = f"   {versus['ratio_low']:.3f} to {versus['ratio_high']:.3f}" if versus else ""

@@ -35,15 +35,15 @@ def parts(corpus: Corpus, cold: NDArray[np.int64]) -> list[Part]:
             Task(
                 corpus,
                 train,
-                list(tests(corpus.histories, train, validating, np.isin(everything, rest), ENOUGH).values()),
+                list(asked(corpus.histories, train, validating, np.isin(everything, rest), ENOUGH).values()),
                 known,
             ),
-            tests(corpus.histories, train, cold, np.isin(everything, np.union1d(known, cold))),
+            asked(corpus.histories, train, cold, np.isin(everything, np.union1d(known, cold))),
         )
     ]
 
 
-def tests(
+def asked(
     full: list[History],
     support: list[History],
     cold: NDArray[np.int64],
@@ -51,7 +51,8 @@ def tests(
     most: int | None = None,
 ) -> dict[str, Test]:
     """Users with any of the `cold` rows, `most` of them: among all `candidates`, (N,), and among the cold rows only."""
-    cases, users = [], []
+    cases: list[Case] = []
+    users: list[int] = []
     for user in np.random.default_rng(0).permutation(len(full)).tolist():
         if len(users) == most:
             break

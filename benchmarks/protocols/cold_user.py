@@ -30,15 +30,14 @@ def parts(corpus: Corpus, shots: Sequence[int], draws: int, folds: int, cold: ND
         folds: 1 for a single split, with a tenth of the users cold.
     """
     validating, groups = deal(len(corpus.histories), folds, cold)
-    asked = [k for k in shots if k > 0]
-    validation = list(tests(corpus, validating, asked, draws).values())
+    validation = list(asked(corpus, validating, [k for k in shots if k > 0], draws).values())
     out = []
     for number, group in enumerate(groups, 1):
         away = {*group.tolist(), *validating.tolist()}
         train = [history for user, history in enumerate(corpus.histories) if user not in away]
         task = Task(corpus, train, validation, np.arange(corpus.items))
         name = f"fold {number}/{len(groups)}" if len(groups) > 1 else "single split"
-        out.append(Part(name, task, tests(corpus, group, shots, draws)))
+        out.append(Part(name, task, asked(corpus, group, shots, draws)))
     return out
 
 
@@ -56,7 +55,7 @@ def deal(
     return np.sort(order[:count]), [np.sort(group) for group in groups]
 
 
-def tests(corpus: Corpus, users: NDArray[np.int64], shots: Sequence[int], draws: int) -> dict[str, Test]:
+def asked(corpus: Corpus, users: NDArray[np.int64], shots: Sequence[int], draws: int) -> dict[str, Test]:
     """A test for each order and number of shots; users with too few events are in those they have enough for."""
     out = {}
     for order in ("time", "random"):
