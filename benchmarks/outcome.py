@@ -17,8 +17,11 @@ ERRORS = ("MAE", "RMSE")  # the lower the better
 Table = dict[str, dict[str, dict[str, Any]]]  # test -> model -> what is known
 
 
-def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10") -> dict[str, Any]:
-    """Per test and model: mean figures over users, their spread over seeds, costs, and ours against it."""
+def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", ours: str = OURS) -> dict[str, Any]:
+    """Per test and model: mean figures over users, their spread over seeds, costs, and `ours` against it.
+
+    Seconds of training are the sum over the parts, the mean over the seeds.
+    """
     records = [record for record in runs if "tests" in record]
     tests: Table = {}
     users: dict[tuple[str, str], NDArray[np.float64]] = {}
@@ -34,7 +37,7 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10") -> 
             "seeds": len(seeds),
             "spread": float(np.std([values.mean() for values in by_seed])),
             "settings": own[0]["settings"],
-            "train_seconds": float(np.mean([record["train_seconds"] for record in own])),
+            "train_seconds": sum(record["train_seconds"] for record in own) / len(seeds),
             "evaluate_seconds": float(np.mean([r["tests"][shown]["evaluate_seconds"] for r in own])),
             "peak_memory_mib": {
                 place: max(record["peak_memory_mib"].get(place, 0) for record in own)
@@ -43,13 +46,13 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10") -> 
             "users": len(users[label, model]),
         }
     for (label, model), theirs in users.items():
-        ours = users.get((label, OURS))
-        if model != OURS and ours is not None and len(ours) == len(theirs):
-            found = compare(ours, theirs, resamples)._asdict()
+        own_users = users.get((label, ours))
+        if model != ours and own_users is not None and len(own_users) == len(theirs):
+            found = compare(own_users, theirs, resamples)._asdict()
             if metric in ERRORS:  # then a ratio below 1 is a win
-                found["wins"] = compare(-ours, -theirs, resamples).wins
-            tests[label][model]["innerloop against it"] = found
-    return {"metric": metric, "tests": tests}
+                found["wins"] = compare(-own_users, -theirs, resamples).wins
+            tests[label][model]["ours against it"] = found
+    return {"metric": metric, "ours": ours, "tests": tests}
 
 
 def _contents(records: list[Record]) -> list[tuple[str, str]]:
@@ -88,7 +91,7 @@ def table(found: dict[str, Any], metrics: tuple[str, ...] = ("HR@10", "Recall@10
     for label, models in found["tests"].items():
         for model, known in sorted(models.items(), key=lambda pair: sign * pair[1]["figures"][found["metric"]]):
             figures = "".join(f"{known['figures'].get(name, float('nan')):>11.4f}" for name in metrics)
-            versus = known.get("innerloop against it")
+            versus = known.get("ours against it")
             note = f"   {versus['ratio_low']:.3f} to {versus['ratio_high']:.3f}" if versus else ""
             lines.append(f"{label:<20}{model:<22}{figures}{known['seeds']:>7}{known['train_seconds']:>9.1f}{note}")
     return "\n".join(lines)
