@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test check bench clean
+.PHONY: serve test check bench report clean
 
 serve: .venv/.local
 	$(BIN)/innerloop serve --demo
@@ -18,6 +18,9 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks.adaptation
+
+report: .venv/.dev
+	$(BIN)/python -m benchmarks.report
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

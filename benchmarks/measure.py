@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.task import Test
+from benchmarks.task import CaseSet
 from models.evaluate import Case, Ranker, metrics_at, ranks
 
 CUTOFFS = (10, 20)
@@ -19,8 +19,9 @@ BATCH = 256
 
 def single_ranks(scores: NDArray[np.float32], targets: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rank of one target a row, (B,), 1 the best, as `models.evaluate.ranks` has it; scores are (B, N)."""
-    wanted = np.nan_to_num(np.take_along_axis(scores, targets[:, None], 1), nan=-np.inf)
-    return np.asarray((~(scores < wanted)).sum(1), np.int64)  # NaN stands above nothing, and is never below
+    own = np.take_along_axis(scores, targets[:, None], 1)
+    wanted = np.where(np.isnan(own), -np.inf, own)
+    return np.asarray((~(scores < wanted)).sum(1), np.int64)  # what is NaN is not below
 
 
 def cases_measured(
@@ -49,7 +50,7 @@ def cases_measured(
     return {name: np.array([one[name] for one in found]) for name in found[0]}, coverage
 
 
-def users_measured(ranker: Ranker, test: Test) -> tuple[dict[str, NDArray[np.float64]], float]:
+def users_measured(ranker: Ranker, test: CaseSet) -> tuple[dict[str, NDArray[np.float64]], float]:
     """Every metric of every user, (U,) each, the mean of the user's cases, users ascending; and the coverage."""
     by_case, coverage = cases_measured(ranker, test.cases, test.candidates)
     _, index = np.unique(test.users, return_inverse=True)
@@ -57,7 +58,7 @@ def users_measured(ranker: Ranker, test: Test) -> tuple[dict[str, NDArray[np.flo
     return {name: np.bincount(index, values) / counts for name, values in by_case.items()}, coverage
 
 
-def validated(ranker: Ranker, tests: Sequence[Test]) -> float:
+def validated(ranker: Ranker, tests: Sequence[CaseSet]) -> float:
     """NDCG@10, the mean over the tests: what settings are chosen by and training is stopped by."""
     measured = (cases_measured(ranker, test.cases, test.candidates, [10])[0] for test in tests if test.cases)
     return float(np.mean([figures["NDCG@10"].mean() for figures in measured]))

@@ -26,8 +26,8 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
     tests: Table = {}
     users: dict[tuple[str, str], NDArray[np.float64]] = {}
     for label, model in _contents(records):
-        own = [record for record in records if record["model"] == model.partition(" | ")[0]]
-        shown = f"{label} | {model.partition(' | ')[2]}" if " | " in model else label
+        own = [record for record in records if record["model"] == model.partition(", ")[0]]
+        shown = f"{label} | {model.partition(', ')[2]}" if ", " in model else label
         seeds = sorted({record["seed"] for record in own})
         by_seed = [_joined([r for r in own if r["seed"] == seed], shown, metric) for seed in seeds]
         users[label, model] = np.mean(by_seed, axis=0)
@@ -56,12 +56,12 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
 
 
 def _contents(records: list[Record]) -> list[tuple[str, str]]:
-    """Every (test, model), variants as `model | variant`."""
+    """Every (test, model), variants as `model, variant`."""
     found: dict[tuple[str, str], None] = {}
     for record in records:
         for label in record["tests"]:
             test, _, variant = label.partition(" | ")
-            found[test, f"{record['model']} | {variant}" if variant else record["model"]] = None
+            found[test, f"{record['model']}, {variant}" if variant else record["model"]] = None
     return list(found)
 
 

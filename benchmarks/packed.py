@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 
 def pack(values: NDArray[np.floating[Any]]) -> str:
-    """(U,) float32, deflated, in base 85."""
-    return base64.b85encode(zlib.compress(values.astype("<f4").tobytes(), 9)).decode()
+    """(U,) to four decimals, deflated, in base 85."""
+    return base64.b85encode(zlib.compress(np.round(values, 4).astype("<f4").tobytes(), 9)).decode()
 
 
 def unpack(text: str) -> NDArray[np.float64]:
-    """(U,), as `pack` had it, to float32's precision."""
+    """(U,), as `pack` had it."""
     return np.frombuffer(zlib.decompress(base64.b85decode(text)), "<f4").astype(np.float64)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from benchmarks.corpus import Corpus
-from benchmarks.task import Test
+from benchmarks.task import CaseSet
 from models.dataset import Dataset
 from models.episode import History
 from models.evaluate import Case
@@ -59,7 +59,7 @@ class Stream:
         count = int(np.searchsorted(self.places[user], event))
         return self.corpus.histories[user].take(slice(max(count - KEPT, 0), count))
 
-    def cases(self, start: int, end: int, most: int) -> Test:
+    def cases(self, start: int, end: int, most: int) -> CaseSet:
         """Events from `start` to `end` that speak for an item new to a user with a history; `most` of them, drawn.
 
         The history holds what came just before the event, within the period too: the service reads every write.
@@ -73,4 +73,4 @@ class Stream:
                 found.append((Case(self.history(user, event), np.array([row])), user))
             if len(found) == most:
                 break
-        return Test([case for case, _ in found], [user for _, user in found])
+        return CaseSet([case for case, _ in found], [user for _, user in found])

@@ -18,8 +18,13 @@ from benchmarks.runs import Record, Runs
 from benchmarks.search import draw
 from benchmarks.task import Contender, Fitted, Limits, Part, Say, Settings
 
-KEPT_USERS = ("NDCG@10", "HR@10", "Recall@20")
-"""The metrics whose figure is kept for each user."""
+KEPT: dict[str, tuple[str, ...]] = {
+    "loo": ("NDCG@10", "HR@10"),
+    "cold-user": ("NDCG@10",),
+    "cold-item": ("Recall@20", "NDCG@10"),
+    "time": ("NDCG@10",),
+}
+"""The metrics whose figure is kept for each user; the first is what comparisons are made by."""
 
 
 def sweep(
@@ -32,6 +37,7 @@ def sweep(
     say: Say,
 ) -> None:
     """Run what is not yet finished."""
+    kept = KEPT[runs.about["protocol"]]
     for contender in contenders:
         settings = search(contender, parts[0], seeds[0], trials, limits, runs, say)
         for seed in seeds if contender.seeded else seeds[:1]:
@@ -39,11 +45,12 @@ def sweep(
                 if chosen(runs, contender.name, part.name, seed, settings) is None:
                     say(f"{contender.name}, {part.name}, seed {seed}, chosen settings: {settings}")
                     record, fitted = trained(contender, part, settings, seed, limits, say)
-                    runs.put(record | {"trial": -1, "tests": tested(fitted, part, say)})
+                    runs.put(record | {"trial": -1, "tests": tested(fitted, part, kept, say)})
 
 
 def search(contender: Contender, part: Part, seed: int, trials: int, limits: Limits, runs: Runs, say: Say) -> Settings:
     """The settings that validate best."""
+    kept = KEPT[runs.about["protocol"]]
     best: Record | None = None
     drawn = draw(contender.space(part.task), trials)
     for number, settings in enumerate(drawn):
@@ -53,7 +60,7 @@ def search(contender: Contender, part: Part, seed: int, trials: int, limits: Lim
             record, fitted = trained(contender, part, settings, seed, limits, say)
             record["trial"] = number
             if best is None or record["validation"] > best["validation"]:
-                record["tests"] = tested(fitted, part, say)
+                record["tests"] = tested(fitted, part, kept, say)
             runs.put(record)
         if best is None or record["validation"] > best["validation"]:
             if best is not None:
@@ -98,7 +105,7 @@ def trained(
     return record, fitted
 
 
-def tested(fitted: Fitted, part: Part, say: Say) -> dict[str, Any]:
+def tested(fitted: Fitted, part: Part, kept: Sequence[str], say: Say) -> dict[str, Any]:
     """The tests' figures, of the model and of its variants."""
     out: dict[str, Any] = {}
     for variant, ranker in {"": fitted.ranker, **fitted.variants}.items():
@@ -112,7 +119,7 @@ def tested(fitted: Fitted, part: Part, say: Say) -> dict[str, Any]:
                 "figures": figures | {"coverage@10": coverage},
                 "cases": len(test.cases),
                 "evaluate_seconds": evaluating.seconds,
-                "users": {metric: pack(by_user[metric]) for metric in KEPT_USERS if metric in by_user},
+                "users": {metric: pack(by_user[metric]) for metric in kept},
             }
     return out
 

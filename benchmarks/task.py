@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, eq=False)
-class Test:
+class CaseSet:
     """Cases, the user each belongs to, and, where not all items are candidates, which are, (N,)."""
 
     cases: list[Case]
@@ -38,7 +38,7 @@ class Task:
 
     corpus: Corpus
     train: list[History]
-    validation: list[Test]
+    validation: list[CaseSet]
     known: NDArray[np.int64]
 
     @property
@@ -53,7 +53,7 @@ class Part:
 
     name: str
     task: Task
-    tests: dict[str, Test]
+    tests: dict[str, CaseSet]
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.corpus import Corpus
-from benchmarks.task import Part, Task, Test
+from benchmarks.task import CaseSet, Part, Task
 from models.episode import History
 from models.evaluate import Case
 
@@ -49,7 +49,7 @@ def asked(
     cold: NDArray[np.int64],
     candidates: NDArray[np.bool_],
     most: int | None = None,
-) -> dict[str, Test]:
+) -> dict[str, CaseSet]:
     """Users with any of the `cold` rows, `most` of them: among all `candidates`, (N,), and among the cold rows only."""
     cases: list[Case] = []
     users: list[int] = []
@@ -62,4 +62,4 @@ def asked(
             cases.append(Case(known, taken))
             users.append(user)
     only = np.isin(np.arange(len(candidates)), cold)
-    return {"among all items": Test(cases, users, candidates), "among cold items": Test(cases, users, only)}
+    return {"among all items": CaseSet(cases, users, candidates), "among cold items": CaseSet(cases, users, only)}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.corpus import Corpus
-from benchmarks.task import Part, Task, Test
+from benchmarks.task import CaseSet, Part, Task
 from models.evaluate import cold_user
 
 VALIDATING = 0.1
@@ -55,7 +55,7 @@ def deal(
     return np.sort(order[:count]), [np.sort(group) for group in groups]
 
 
-def asked(corpus: Corpus, users: NDArray[np.int64], shots: Sequence[int], draws: int) -> dict[str, Test]:
+def asked(corpus: Corpus, users: NDArray[np.int64], shots: Sequence[int], draws: int) -> dict[str, CaseSet]:
     """A test for each order and number of shots; users with too few events are in those they have enough for."""
     out = {}
     for order in ("time", "random"):
@@ -68,5 +68,5 @@ def asked(corpus: Corpus, users: NDArray[np.int64], shots: Sequence[int], draws:
                 )
             ]
             if found:
-                out[f"{order} {k}"] = Test([case for case, _ in found], [user for _, user in found])
+                out[f"{order} {k}"] = CaseSet([case for case, _ in found], [user for _, user in found])
     return out

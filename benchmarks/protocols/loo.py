@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from benchmarks.corpus import Corpus
-from benchmarks.task import Part, Task, Test
+from benchmarks.task import CaseSet, Part, Task
 from models.episode import History
 from models.evaluate import leave_one_out
 
@@ -20,7 +20,7 @@ def parts(corpus: Corpus) -> list[Part]:
     return [Part("all users", task, {"loo": next_item(corpus.histories)})]
 
 
-def next_item(histories: Sequence[History]) -> Test:
+def next_item(histories: Sequence[History]) -> CaseSet:
     """Each history's last event, where it is of a new item and something lies before it."""
     found = [(case, user) for user, history in enumerate(histories) for case in leave_one_out([history])]
-    return Test([case for case, _ in found], [user for _, user in found])
+    return CaseSet([case for case, _ in found], [user for _, user in found])

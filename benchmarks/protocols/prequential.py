@@ -29,7 +29,7 @@ from benchmarks.protocols.ranking import about, named
 from benchmarks.refreshing import Refreshing, trained
 from benchmarks.runs import Runs
 from benchmarks.stream import Stream
-from benchmarks.sweep import KEPT_USERS, machine
+from benchmarks.sweep import KEPT, machine
 from benchmarks.task import Limits, Say
 from models import recipe
 from models.baselines import Popularity, incidence
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
                                 "figures": figures | {"coverage@10": coverage},
                                 "cases": len(tests[period].cases),
                                 "evaluate_seconds": evaluating.seconds,
-                                "users": {metric: pack(by_user[metric]) for metric in KEPT_USERS},
+                                "users": {metric: pack(by_user[metric]) for metric in KEPT["time"]},
                             }
                         },
                     }

@@ -15,7 +15,7 @@ from benchmarks.corpus import Corpus
 from benchmarks.outcome import outcome, table
 from benchmarks.protocols import cold_item, cold_user, loo
 from benchmarks.runs import Runs
-from benchmarks.sweep import sweep
+from benchmarks.sweep import KEPT, sweep
 from benchmarks.task import Limits, Part, Say
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
     runs = Runs(options.json, about(options, corpus))
     limits = Limits(options.device, options.epochs, options.patience)
     sweep(contenders, parts, options.seeds, options.trials, limits, runs, say)
-    runs.outcome = outcome(runs, options.resamples)
+    runs.outcome = outcome(runs, options.resamples, KEPT[options.protocol][0])
     runs.save()
     print(table(runs.outcome))
 
