@@ -8,13 +8,17 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-
-mpl.use("Agg")
+from cycler import cycler
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
+from benchmarks.outcome import ERRORS
+
+mpl.use("Agg")  # no window is ever opened
+
 WIDTH, HEIGHT, DOTS = 5.2, 3.6, 110
 STYLE: Any = {
+    "axes.prop_cycle": cycler(color=list(mpl.color_sequences["tab10"][1:])),  # the first, blue, is ours
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9,
 }  # fmt: skip
 
@@ -36,7 +40,8 @@ def bars(outcome: dict[str, Any], path: Path) -> None:
     tests = outcome["tests"]
     figure, axes = plt.subplots(1, len(tests), figsize=(WIDTH * len(tests), HEIGHT), squeeze=False)
     for ax, (test, models) in zip(axes[0], tests.items(), strict=True):
-        ranked = sorted(models.items(), key=lambda pair: float(pair[1]["figures"][outcome["metric"]]))
+        sign = -1 if outcome["metric"] in ERRORS else 1  # the best at the top
+        ranked = sorted(models.items(), key=lambda pair: sign * float(pair[1]["figures"][outcome["metric"]]))
         colours = ["tab:blue" if model.startswith(outcome["ours"]) else "0.6" for model, _ in ranked]
         values = [known["figures"][outcome["metric"]] for _, known in ranked]
         marks = ax.barh([model for model, _ in ranked], values, xerr=[known["spread"] for _, known in ranked])
@@ -87,6 +92,7 @@ def periods(runs: list[dict[str, Any]], path: Path) -> None:
     cost.set_title("seconds of training so far")
     for ax in (quality, cost):
         ax.set_xlabel("period")
+        ax.xaxis.get_major_locator().set_params(integer=True)
     quality.legend(fontsize=7)
     save(figure, path)
 

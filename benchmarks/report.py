@@ -63,7 +63,7 @@ def page(found: list[dict[str, Any]], folder: Path) -> str:
         "# Benchmarks",
         "",
         "Made by `make report` from [the runs](../benchmarks/results); do not edit. Every unseen item is ranked, ties",
-        "count against the ranker, and the settings of every model are searched on validation figures alone, with as many",
+        "count against the ranker, and the settings of every model are searched on validation figures alone, as many",
         "trials for each. In brackets behind a ratio: its 95% interval, by the paired bootstrap over users.",
         "",
     ]
