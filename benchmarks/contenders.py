@@ -6,6 +6,7 @@ from benchmarks.opponents.classic import IALS, POPULARITY
 from benchmarks.opponents.content_knn import ContentKNN
 from benchmarks.opponents.innerloop import InnerLoopContender
 from benchmarks.opponents.recency import EASE_PLAIN, EASE_RECENCY, ITEM_KNN, ITEM_KNN_RECENCY
+from benchmarks.opponents.rectools_adapter import RECTOOLS
 from benchmarks.opponents.sasrec import SASRec
 from benchmarks.task import Contender
 
@@ -21,5 +22,6 @@ RANKERS: dict[str, Contender] = {
         SASRec(),
         ContentKNN(),
         InnerLoopContender(),
+        *RECTOOLS,
     )
 }
