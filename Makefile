@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test check bench clean
+.PHONY: serve test check bench report rectools clean
 
 serve: .venv/.local
 	$(BIN)/innerloop serve --demo
@@ -19,8 +19,16 @@ check: .venv/.dev
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks.adaptation
 
+report: .venv/.dev
+	$(BIN)/python -m benchmarks.report
+
+# RecTools pins numpy below 2, so it has an environment of its own; benchmarks/opponents/rectools_adapter.py runs it there.
+rectools: .venv/bin/python
+	$(PYTHON) -m venv .venv-rectools
+	.venv-rectools/bin/pip install -q -c constraints.txt 'rectools[torch]' 'numpy<2'
+
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-rectools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find app models tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:

@@ -18,6 +18,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,7 +65,7 @@ def measure(items: int, events: int, batch: int, config: LearnerConfig, repetiti
     users = learner.user_vectors(vectors, support)
     allowed = torch.ones(batch, items, dtype=torch.bool)
     D = config.width // config.heads
-    inner = {
+    inner: dict[str, Any] = {
         "W0": torch.randn(config.heads, D, D),
         "keys": torch.nn.functional.normalize(torch.randn(batch, config.heads, events, D), dim=-1),
         "values": torch.randn(batch, config.heads, events, D),

@@ -1,0 +1,48 @@
+"""What a piece of work costs: seconds, and the most memory it held."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import TracebackType
+from typing import Self
+
+import psutil
+import torch
+
+MEBIBYTE = 2**20
+
+
+class Cost:
+    """Within it, time runs and memory is watched, every 20 ms.
+
+    `seconds`: wall time. `memory`: the most the process held, in MiB, less what it held before; on a CUDA device also
+    the most that torch allocated there.
+    """
+
+    def __enter__(self) -> Self:
+        self._process = psutil.Process()
+        self._before = self._peak = self._process.memory_info().rss
+        self._over = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+        self._watcher.start()
+        self._began = time.perf_counter()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.seconds = round(time.perf_counter() - self._began, 3)
+        self._over.set()
+        self._watcher.join()
+        self._look()
+        self.memory = {"host": round((self._peak - self._before) / MEBIBYTE, 1)}
+        if torch.cuda.is_available():
+            self.memory["cuda"] = round(torch.cuda.max_memory_allocated() / MEBIBYTE, 1)
+
+    def _look(self) -> None:
+        self._peak = max(self._peak, self._process.memory_info().rss)
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.02):
+            self._look()

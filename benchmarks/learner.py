@@ -1,0 +1,99 @@
+"""How good is the learner? innerloop and tuned opponents on the same files, by the same protocol, in the same run.
+
+    python -m benchmarks.learner --protocol loo --data amazon-beauty --models innerloop,sasrec,ease --json OUT.json
+
+Protocols
+    loo         of every user the last item tests, the one before it validates
+    cold-user   users never trained on: k events are known, the next 10 are to be found
+    cold-item   items never trained on: their text is known
+    ratings     MeLU's protocol: ratings of cold users, cold items and both, from a few ratings
+    time        a log cut at one moment, then period by period: frozen, refreshed, or trained again from nothing
+
+In the ranking protocols every item is ranked, seen ones are left out, and ties count against the ranker. Settings of
+all models are searched on validation figures alone, with --trials for each; the chosen ones are then tested with every
+seed. OUT.json is written after every run: the same command goes on where it was interrupted. `make report` turns the
+files of benchmarks/results into tables and plots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+PROTOCOLS = ("loo", "cold-user", "cold-item", "ratings", "time")
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.learner", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="the data set's folder or file")
+    parser.add_argument("--models", required=True, type=_words, help="names with commas between them, or `all`")
+    parser.add_argument("--json", type=Path, required=True, help="where the runs are kept; resumed if it is there")
+    parser.add_argument("--seeds", type=_numbers, default=[0], help="with commas; the first also searches (default: 0)")
+    parser.add_argument("--trials", type=int, default=10, help="settings tried for each model, ours too (default: 10)")
+    parser.add_argument("--epochs", type=int, help="the most epochs of any training, instead of a model's own")
+    parser.add_argument("--patience", type=int, help="epochs without gain that end a training, instead of 10")
+    parser.add_argument("--device", default="cpu", help="cpu (the default) or cuda, for innerloop and sasrec")
+    parser.add_argument("--threads", type=int, help="threads of torch; all cores by default")
+    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: 2000)")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".innerloop/content.sqlite"), help="where content vectors are remembered"
+    )
+    cold = parser.add_argument_group("cold-user and cold-item")
+    cold.add_argument("--split", type=Path, help="a JSON file with the ids of cold_users and cold_items")
+    cold.add_argument("--shots", type=_numbers, default=[1, 3, 5, 10, 20], help="sizes of support (1,3,5,10,20)")
+    cold.add_argument("--draws", type=int, default=1, help="random supports a cold user (default: 1)")
+    cold.add_argument("--folds", type=int, default=5, help="folds of cold users without --split; 1: one split (5)")
+    clock = parser.add_argument_group("time")
+    clock.add_argument("--first", type=float, default=0.5, help="the share of events before the cut (default: 0.5)")
+    clock.add_argument("--periods", type=int, default=10, help="periods after the cut (default: 10)")
+    clock.add_argument("--refresh-events", type=int, default=200, help="fresh events a refresh (the worker's 200)")
+    return parser
+
+
+def main() -> None:
+    """Run what is asked and not yet done, then print the table."""
+    parser = arguments()
+    options = parser.parse_args()
+    import torch
+
+    from benchmarks.runs import OtherRuns
+    from models.dataset import DatasetError
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    try:
+        module = {"ratings": "ratings", "time": "prequential"}.get(options.protocol, "ranking")
+        import_module(f"benchmarks.protocols.{module}").run(options, _say())
+    except (DatasetError, OtherRuns, ValueError, FileNotFoundError) as error:
+        parser.exit(2, f"benchmarks.learner: {error}\n")
+    except KeyboardInterrupt:
+        parser.exit(130, "\nStopped. The same command goes on after the last finished run.\n")
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in _words(text)]
+
+
+def _say() -> Any:
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:8.0f} s  {text}", file=sys.stderr, flush=True)
+
+    return say
+
+
+if __name__ == "__main__":
+    main()

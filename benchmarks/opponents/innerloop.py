@@ -1,0 +1,130 @@
+"""Our own learner as a contender, trained with the pieces of `models.recipe` on a protocol's own split.
+
+Letters: B users, N items, M items that come after training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.measure import validated
+from benchmarks.task import Fitted, Limits, Say, Settings, Task
+from models import recipe
+from models.episode import History, Support
+from models.evaluate import LearnerRanker
+from models.learner import Learner, LearnerConfig
+from models.meta import OuterConfig, OuterLoop, Progress, train
+
+
+class DeviceLoop(OuterLoop):
+    """The outer loop with its episodes moved to where the learner is."""
+
+    def meta_step(self, batch: Support) -> float:
+        return super().meta_step(batch.to(self.learner.prior.device))
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A learner that knows some of the corpus's rows, as a ranker of all: the others join by their content alone."""
+
+    learner: Learner
+    order: NDArray[np.int64]  # (N,): the corpus's row of each row of the learner's
+    signed: bool
+    steps: int | None = None
+    name: str = "innerloop"
+
+    def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
+        """(B, N), in the corpus's rows."""
+        placed = [place(history, self.order, self.signed) for history in histories]
+        out = np.empty((len(histories), len(self.order)), np.float32)
+        out[:, self.order] = LearnerRanker(self.learner, steps=self.steps).scores(placed)
+        return out
+
+
+def place(history: History, order: NDArray[np.int64], signed: bool) -> History:
+    """The history in the learner's rows; unless `signed`, whatever was taken speaks for its item."""
+    inverse = np.empty(len(order), np.int64)
+    inverse[order] = np.arange(len(order))
+    return history._replace(
+        rows=inverse[history.rows], preference=history.preference if signed else np.ones_like(history.preference)
+    )
+
+
+class InnerLoopContender:
+    """The contender. Its variant reads the same learner without inner steps."""
+
+    name = "innerloop"
+    seeded = True
+
+    def space(self, task: Task) -> Mapping[str, Sequence[Any]]:
+        """The recipe's own choice first.
+
+        `signed`: whether a low rating speaks against its item. The ranking protocols ask for whatever is taken next,
+        liked or not, as all opponents here see it.
+        """
+        size = recipe.sized(task.corpus.dataset)
+        defaults = {field.name: field.default for kind in (LearnerConfig, OuterConfig) for field in fields(kind)} | size
+
+        def around(name: str, *others: Any) -> tuple[Any, ...]:
+            return (defaults[name], *(value for value in others if value != defaults[name]))
+
+        return {
+            "signed": (False, True) if task.corpus.dataset.report.kinds.get("rating") else (False,),
+            "steps": around("steps", 1, 2),
+            "width": around("width", 64, 128),
+            "blocks": around("blocks", 2, 3),
+            "heads": around("heads", 2, 4),
+            "length": around("length", 50, 100, 200) if size["length"] >= 100 else (size["length"],),
+            "dropout": around("dropout", 0.2, 0.3, 0.5),
+            "rate": around("rate", 7e-4, 1.5e-3, 2e-3),
+            "weight_decay": around("weight_decay", 0.03, 0.1, 0.3),
+            "shuffled": around("shuffled", 0.3, 0.5, 0.8) if task.unordered else (0.0, 0.3),
+            "horizon": around("horizon", 0.5, 0.8) if task.unordered else (0.0, 0.5, 0.8),
+        }
+
+    def fit(self, task: Task, settings: Settings, seed: int, limits: Limits, say: Say) -> Fitted:
+        """As `recipe.follow` does, with the protocol's users in place of the recipe's split."""
+        chosen = dict(settings)
+        signed = bool(chosen.pop("signed"))
+        sizes = recipe.sized(task.corpus.dataset)
+        batch_size = min(128, max(16, 3200 // int(chosen["length"])))
+        own: dict[str, Any] = sizes | {"batch_size": batch_size} | chosen | {"seed": seed}
+        own |= {"epochs": limits.epochs} if limits.epochs else {}
+        own |= {"patience": limits.patience} if limits.patience else {}
+        plan = recipe.plan(own)
+        N = task.corpus.items
+        order = np.concatenate([task.known, np.setdiff1d(np.arange(N), task.known)])
+        histories = [place(history, order, signed) for history in task.train]
+        content, later = np.split(task.corpus.content[order], [len(task.known)])
+        torch.manual_seed(seed)
+        learner = Learner(plan.learner, torch.from_numpy(content))
+        popularity = recipe.count_popularity(histories, len(content))
+        learner.tower.start_biases(popularity)
+        learner.meet(recipe.count_kinds(histories))
+        directions = recipe.principal_directions(
+            [history for history in histories if len(history.rows)], len(content), plan.learner.width, seed
+        )
+        learner.tower.start(directions, trust=popularity / (popularity + recipe.TRUSTED_AT))
+        learner.to(limits.device)
+        loop = DeviceLoop(learner, plan.outer, popularity)
+
+        def whole() -> Learner:
+            return learner.grown(torch.from_numpy(later)).to(limits.device) if len(later) else learner
+
+        def validate() -> float:
+            return validated(Placed(whole(), order, signed), task.validation)
+
+        def show(at: Progress) -> None:
+            if at.step == at.steps:
+                say(f"  epoch {at.epoch}: loss {at.loss:.3f}, NDCG@10 before it {at.validation:.4f}")
+
+        train(loop, histories, validate, progress=show)
+        final = whole().eval()
+        notes = {"epochs": float(loop.epoch), "best_epoch": float(loop.best_epoch)}
+        return Fitted(Placed(final, order, signed), {"K = 0": Placed(final, order, signed, steps=0)}, notes)

@@ -1,0 +1,97 @@
+"""From finished runs to what a table shows: figures over seeds and parts, and how sure each comparison with ours is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.bootstrap import compare
+from benchmarks.packed import unpack
+from benchmarks.runs import Record
+
+OURS = "innerloop"
+ERRORS = ("MAE", "RMSE")  # the lower the better
+Table = dict[str, dict[str, dict[str, Any]]]  # test -> model -> what is known
+
+
+def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", ours: str = OURS) -> dict[str, Any]:
+    """Per test and model: mean figures over users, their spread over seeds, costs, and `ours` against it.
+
+    Seconds of training are the sum over the parts, the mean over the seeds.
+    """
+    records = [record for record in runs if "tests" in record]
+    tests: Table = {}
+    users: dict[tuple[str, str], NDArray[np.float64]] = {}
+    for label, model in _contents(records):
+        own = [record for record in records if record["model"] == model.partition(", ")[0]]
+        shown = f"{label} | {model.partition(', ')[2]}" if ", " in model else label
+        seeds = sorted({record["seed"] for record in own})
+        by_seed = [_joined([r for r in own if r["seed"] == seed], shown, metric) for seed in seeds]
+        users[label, model] = np.mean(by_seed, axis=0)
+        figures = _figures(own, shown, seeds)
+        tests.setdefault(label, {})[model] = {
+            "figures": {name: float(np.mean(values)) for name, values in figures.items()},
+            "seeds": len(seeds),
+            "spread": float(np.std([values.mean() for values in by_seed])),
+            "settings": own[0]["settings"],
+            "train_seconds": sum(record["train_seconds"] for record in own) / len(seeds),
+            "evaluate_seconds": float(np.mean([r["tests"][shown]["evaluate_seconds"] for r in own])),
+            "peak_memory_mib": {
+                place: max(record["peak_memory_mib"].get(place, 0) for record in own)
+                for place in own[0]["peak_memory_mib"]
+            },
+            "users": len(users[label, model]),
+        }
+    for (label, model), theirs in users.items():
+        own_users = users.get((label, ours))
+        if model != ours and own_users is not None and len(own_users) == len(theirs):
+            found = compare(own_users, theirs, resamples)._asdict()
+            if metric in ERRORS:  # then a ratio below 1 is a win
+                found["wins"] = compare(-own_users, -theirs, resamples).wins
+            tests[label][model]["ours against it"] = found
+    return {"metric": metric, "ours": ours, "tests": tests}
+
+
+def _contents(records: list[Record]) -> list[tuple[str, str]]:
+    """Every (test, model), variants as `model, variant`."""
+    found: dict[tuple[str, str], None] = {}
+    for record in records:
+        for label in record["tests"]:
+            test, _, variant = label.partition(" | ")
+            found[test, f"{record['model']}, {variant}" if variant else record["model"]] = None
+    return list(found)
+
+
+def _joined(records: list[Record], label: str, metric: str) -> NDArray[np.float64]:
+    """A figure a user over all parts of a seed, parts in the order of their names."""
+    ordered = sorted((record for record in records if label in record["tests"]), key=lambda record: record["part"])
+    return np.concatenate([unpack(record["tests"][label]["users"][metric]) for record in ordered])
+
+
+def _figures(records: list[Record], label: str, seeds: list[int]) -> dict[str, list[float]]:
+    """Each metric of each seed: the mean over its parts, as many users as a part has counting so much."""
+    out: dict[str, list[float]] = {}
+    for seed in seeds:
+        own = [record for record in records if record["seed"] == seed and label in record["tests"]]
+        sizes = [record["tests"][label]["cases"] for record in own]
+        for name in own[0]["tests"][label]["figures"]:
+            figures = [record["tests"][label]["figures"][name] for record in own]
+            out.setdefault(name, []).append(float(np.average(figures, weights=sizes)))
+    return out
+
+
+def table(found: dict[str, Any], metrics: tuple[str, ...] = ("HR@10", "Recall@10", "Recall@20", "NDCG@10")) -> str:
+    """The outcome as lines of text."""
+    head = f"{'test':<20}{'model':<22}" + "".join(f"{name:>11}" for name in metrics)
+    sign = 1 if found["metric"] in ERRORS else -1
+    lines = [head + f"{'seeds':>7}{'train s':>9}   ours / theirs (95%)"]
+    for label, models in found["tests"].items():
+        for model, known in sorted(models.items(), key=lambda pair: sign * pair[1]["figures"][found["metric"]]):
+            figures = "".join(f"{known['figures'].get(name, float('nan')):>11.4f}" for name in metrics)
+            versus = known.get("ours against it")
+            note = f"   {versus['ratio_low']:.3f} to {versus['ratio_high']:.3f}" if versus else ""
+            lines.append(f"{label:<20}{model:<22}{figures}{known['seeds']:>7}{known['train_seconds']:>9.1f}{note}")
+    return "\n".join(lines)

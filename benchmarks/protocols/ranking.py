@@ -1,0 +1,89 @@
+"""The ranking protocols' way from the command line to a finished file."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from benchmarks.contenders import RANKERS
+from benchmarks.corpus import Corpus
+from benchmarks.outcome import outcome, table
+from benchmarks.protocols import cold_item, cold_user, loo
+from benchmarks.runs import Runs
+from benchmarks.sweep import KEPT, sweep
+from benchmarks.task import Limits, Part, Say
+
+T = TypeVar("T")
+
+
+def run(options: argparse.Namespace, say: Say) -> None:
+    """Read, run what is not finished, compare, and print the table.
+
+    Raises:
+        ValueError: a model or an option that does not exist or does not fit.
+    """
+    contenders = named(options.models, RANKERS)
+    corpus = Corpus.read(options.data, options.cache)
+    if {"innerloop", "content-knn"} & {contender.name for contender in contenders}:
+        say(f"content vectors: {corpus.content.shape}")  # encoded here, so that no training pays for it
+    split = read_split(options.split)
+    parts = divide(options, corpus, split)
+    runs = Runs(options.json, about(options, corpus))
+    limits = Limits(options.device, options.epochs, options.patience)
+    sweep(contenders, parts, options.seeds, options.trials, limits, runs, say)
+    runs.outcome = outcome(runs, options.resamples, KEPT[options.protocol][0])
+    runs.save()
+    print(table(runs.outcome))
+
+
+def divide(options: argparse.Namespace, corpus: Corpus, split: dict[str, list[str]]) -> list[Part]:
+    """The protocol's parts."""
+    if options.protocol == "loo":
+        return loo.parts(corpus)
+    if options.protocol == "cold-user":
+        cold = corpus.users_of(split["cold_users"]) if split else None
+        return cold_user.parts(corpus, options.shots, options.draws, options.folds, cold)
+    if not split:
+        raise ValueError("cold-item needs --split: a JSON file with the ids of cold_items")
+    return cold_item.parts(corpus, corpus.rows_of(split["cold_items"]))
+
+
+def about(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
+    """What tells these runs from those of another benchmark."""
+    out = {
+        "protocol": options.protocol,
+        "data": corpus.dataset.name,
+        "checksum": corpus.dataset.checksum,
+        "users": len(corpus.histories),
+        "items": corpus.items,
+        "interactions": len(corpus.dataset.interactions),
+        "limits": {"epochs": options.epochs, "patience": options.patience},
+    }
+    if options.protocol == "cold-user":
+        split = "listed" if options.split else options.folds
+        out |= {"shots": options.shots, "draws": options.draws, "folds": split}
+    return out
+
+
+def named(names: list[str], known: Mapping[str, T]) -> list[T]:
+    """The contenders of these names.
+
+    Raises:
+        ValueError: there is no such contender.
+    """
+    names = list(known) if names == ["all"] else names
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f"there is no model {', '.join(unknown)}; there are {', '.join(known)}")
+    return [known[name] for name in names]
+
+
+def read_split(path: Path | None) -> dict[str, list[str]]:
+    """The listed ids as text, or nothing."""
+    if path is None:
+        return {}
+    return {name: np.array(ids).astype(str).tolist() for name, ids in json.loads(path.read_text()).items()}

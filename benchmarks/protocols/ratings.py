@@ -1,0 +1,125 @@
+"""The rating protocol's way from the command line to a finished file.
+
+The settings are searched inside the warm set; the chosen ones train on all of it, as many epochs as were best, and are
+tested with every seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from datetime import UTC, datetime
+
+import numpy as np
+
+from benchmarks.corpus import Corpus
+from benchmarks.cost import Cost
+from benchmarks.opponents.bias import Bias
+from benchmarks.opponents.maml import MAML
+from benchmarks.opponents.reptile import Reptile
+from benchmarks.opponents.svd import SVDpp
+from benchmarks.outcome import outcome, table
+from benchmarks.packed import pack
+from benchmarks.protocols.melu import tasks
+from benchmarks.protocols.ranking import about, named, read_split
+from benchmarks.rating import Episode, FittedRater, Rater, RatingTask, errors, validated
+from benchmarks.runs import Record, Runs
+from benchmarks.search import draw
+from benchmarks.sweep import machine
+from benchmarks.task import Limits, Say
+
+# The learner joins here once it has a rating head: a Rater named "innerloop".
+RATERS: dict[str, Rater] = {
+    rater.name: rater
+    for rater in (
+        Bias("bias", content=False),
+        Bias("bias-content", content=True),
+        SVDpp(),
+        MAML(),
+        MAML("fomaml", first_order=True),
+        Reptile(),
+    )
+}
+METRICS = ("MAE", "RMSE", "NDCG@5")
+
+
+def run(options: argparse.Namespace, say: Say) -> None:
+    """Read, run what is not finished, compare, and print the table.
+
+    Raises:
+        ValueError: a model or an option that does not exist or does not fit.
+    """
+    raters = named(options.models, RATERS)
+    corpus = Corpus.read(options.data, options.cache)
+    split = read_split(options.split)
+    if not split:
+        raise ValueError("ratings needs --split: a JSON file with the ids of cold_users and cold_items")
+    search, final, tests = tasks(corpus, corpus.users_of(split["cold_users"]), corpus.rows_of(split["cold_items"]))
+    say(f"episodes to test: { {state: len(episodes) for state, episodes in tests.items()} }")
+    runs = Runs(options.json, about(options, corpus))
+    limits = Limits("cpu", options.epochs, options.patience)
+    for rater in raters:
+        best = chosen(rater, search, options.seeds[0], options.trials, limits, runs, say)
+        for seed in options.seeds if rater.seeded else options.seeds[:1]:
+            done = runs.get((rater.name, "all warm", seed, -1))
+            if done is None or done["settings"] != best["settings"]:
+                epochs = int(best["notes"].get("epochs", 0))
+                record, fitted = trained(rater, final, best, seed, limits, say, epochs)
+                runs.put(record | {"part": "all warm", "trial": -1, "tests": tested(fitted, final, tests, say)})
+    runs.outcome = outcome(runs, options.resamples, "MAE")
+    runs.save()
+    print(table(runs.outcome, METRICS))
+
+
+def chosen(rater: Rater, task: RatingTask, seed: int, trials: int, limits: Limits, runs: Runs, say: Say) -> Record:
+    """The trial that validates best."""
+    found: list[Record] = []
+    drawn = draw(rater.space(), trials)
+    for number, settings in enumerate(drawn):
+        record = runs.get((rater.name, "search", seed, number))
+        if record is None or record["settings"] != settings:
+            say(f"{rater.name}, seed {seed}, trial {number + 1}/{len(drawn)}: {settings}")
+            record, fitted = trained(rater, task, {"settings": settings}, seed, limits, say, None)
+            record |= {"part": "search", "trial": number, "validation": validated(fitted.predictor, task)}
+            say(f"{rater.name}: validation MAE {record['validation']:.4f} after {record['train_seconds']:.1f} s")
+            runs.put(record)
+        found.append(record)
+    return min(found, key=lambda record: float(record["validation"]))
+
+
+def trained(
+    rater: Rater, task: RatingTask, about: Record, seed: int, limits: Limits, say: Say, epochs: int | None
+) -> tuple[Record, FittedRater]:
+    """Fit once."""
+    with Cost() as training:
+        fitted = rater.fit(task, about["settings"], seed, limits, say, epochs)
+    return {
+        "model": rater.name,
+        "seed": seed,
+        "settings": about["settings"],
+        "train_seconds": training.seconds,
+        "peak_memory_mib": training.memory,
+        "notes": fitted.notes,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(limits),
+    }, fitted
+
+
+def tested(fitted: FittedRater, task: RatingTask, tests: dict[str, list[Episode]], say: Say) -> Record:
+    """The figures of each state."""
+    out: Record = {}
+    for state, episodes in tests.items():
+        with Cost() as evaluating:
+            found = errors(fitted.predictor, episodes, task.low, task.high)
+        figures = {
+            "MAE": float(found["MAE"].mean()),
+            "RMSE": float(np.sqrt(found["MSE"].mean())),
+            "NDCG@5": float(found["NDCG@5"].mean()),
+        }
+        say(f"    {state}: " + ", ".join(f"{name} {figure:.4f}" for name, figure in figures.items()))
+        out[state] = {
+            "figures": figures,
+            "cases": len(episodes),
+            "evaluate_seconds": evaluating.seconds,
+            "users": {name: pack(values) for name, values in found.items()},
+        }
+    return out

@@ -1,0 +1,164 @@
+"""From the committed runs to pages people read: tables in docs/benchmarks.md, and plots beside it.
+
+    python -m benchmarks.report        (or `make report`)
+
+Reads benchmarks/results/*.json as `benchmarks.learner` writes them and makes nothing up: a protocol without a file has
+no section. The figures are means over users and seeds; intervals are 95% of the paired bootstrap over users.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks import plots
+from benchmarks.outcome import ERRORS
+
+TITLES = {
+    "loo": "Leave-one-out",
+    "cold-user": "Cold users",
+    "cold-item": "Cold items",
+    "ratings": "Ratings of cold users and cold items",
+    "time": "Time",
+}
+METRICS = {
+    "loo": ("HR@10", "NDCG@10", "MRR", "coverage@10"),
+    "cold-user": ("NDCG@10", "Recall@10", "HR@10"),
+    "cold-item": ("Recall@20", "NDCG@10", "HR@10"),
+    "ratings": ("MAE", "RMSE", "NDCG@5"),
+    "time": ("HR@10", "NDCG@10", "MRR", "coverage@10"),
+}
+ABOUT = {
+    "loo": "Of every user the last item tests, the one before it validates, and all before these train.",
+    "cold-user": "Users never trained on: k of their events are known (their first in time, or k at random), and their "
+    "next 10 are to be found. The table has NDCG@10.",
+    "cold-item": "Items never trained on: their text is all there is. The users' other events are known.",
+    "ratings": "MeLU's protocol: users with 13 to 100 ratings in a state, 10 of them to be foretold from the others.",
+    "time": "A log cut at one moment; the events of each period are foretold, then learned from. Seconds are what it "
+    "took to make the parameters of all later periods; the training at the cut is counted as frozen's.",
+}
+
+
+def main() -> None:
+    """Read the results, write the page and its plots."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
+    parser.add_argument("--out", type=Path, default=Path("docs"))
+    options = parser.parse_args()
+    found = [json.loads(path.read_text()) for path in sorted(options.results.glob("*.json"))]
+    found = [one for one in found if one.get("about", {}).get("protocol") in TITLES and one["outcome"]]
+    if not found:
+        parser.exit(1, f"benchmarks.report: {options.results} holds no finished benchmark\n")
+    options.out.mkdir(parents=True, exist_ok=True)
+    path = options.out / "benchmarks.md"
+    path.write_text(page(found, options.out))
+    print(f"{path}, of {len(found)} benchmark(s)")
+
+
+def page(found: list[dict[str, Any]], folder: Path) -> str:
+    """The whole page; the plots are drawn into `folder`."""
+    lines = [
+        "# Benchmarks",
+        "",
+        "Made by `make report` from [the runs](../benchmarks/results); do not edit. Every unseen item is ranked, ties",
+        "count against the ranker, and the settings of every model are searched on validation figures alone, as many",
+        "trials for each. In brackets behind a ratio: its 95% interval, by the paired bootstrap over users.",
+        "",
+    ]
+    for protocol, title in TITLES.items():
+        for one in (one for one in found if one["about"]["protocol"] == protocol):
+            lines += section(one, f"{title}: {one['about']['data']}", folder)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
+    """One benchmark: what it is, its table, its plot, and the settings that were chosen."""
+    about, outcome = one["about"], one["outcome"]
+    protocol = about["protocol"]
+    dates = sorted({run["date"][:10] for run in one["runs"]})
+    machines = sorted({run["machine"] for run in one["runs"]})
+    lines = [
+        f"## {title}",
+        "",
+        f"{ABOUT[protocol]} {about['interactions']:,} interactions, {about['users']:,} users, {about['items']:,} items "
+        f"(SHA-256 `{about['checksum'][:12]}`).",
+        "",
+    ]
+    lines += shots_table(outcome) if protocol == "cold-user" else tests_table(outcome, METRICS[protocol])
+    name = f"{protocol}-{about['data']}.png"
+    plots.draw(one, folder / name)
+    lines += ["", f"![{title}]({name})", "", "Chosen settings:", ""]
+    lines += settings_list(outcome)
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return [*lines, "", f"{when}; {'; '.join(machines)}.", ""]
+
+
+def ordered(models: dict[str, Any], metric: str) -> list[tuple[str, dict[str, Any]]]:
+    """The models, the best first."""
+    sign = 1 if metric in ERRORS else -1
+    return sorted(models.items(), key=lambda pair: sign * float(pair[1]["figures"][metric]))
+
+
+def tests_table(outcome: dict[str, Any], metrics: tuple[str, ...]) -> list[str]:
+    """A row a test and model."""
+    ours = outcome["ours"]
+    lines = [
+        f"| test | model | {' | '.join(metrics)} | {ours} / theirs | seeds (spread) | training, s | memory, MiB |",
+        "|---|---|" + "---|" * (len(metrics) + 4),
+    ]
+    for test, models in outcome["tests"].items():
+        for model, known in ordered(models, outcome["metric"]):
+            bold = "**" if model == ours else ""
+            figures = " | ".join(f"{bold}{known['figures'].get(name, float('nan')):.4f}{bold}" for name in metrics)
+            seeds = f"{known['seeds']} ({known['spread']:.4f})" if known["seeds"] > 1 else "1"
+            lines.append(
+                f"| {test} | {bold}{model}{bold} | {figures} | {ratio(known)} | {seeds} "
+                f"| {known['train_seconds']:,.1f} | {sum(known['peak_memory_mib'].values()):,.0f} |"
+            )
+    return lines
+
+
+def shots_table(outcome: dict[str, Any]) -> list[str]:
+    """A row a test, a column a model, and ours against the best of the others."""
+    ours, metric = outcome["ours"], outcome["metric"]
+    models = list(dict.fromkeys(model for known in outcome["tests"].values() for model in known))
+    lines = [
+        f"| test | users | {' | '.join(models)} | {ours} / the best other |",
+        "|---|---|" + "---|" * (len(models) + 1),
+    ]
+    for test, known in outcome["tests"].items():
+        rivals = [pair for pair in ordered(known, metric) if not pair[0].startswith(ours)]
+        best = ordered(known, metric)[0][0]
+        cells = []
+        for model in models:
+            bold = "**" if model == best else ""
+            cells.append(f"{bold}{known[model]['figures'][metric]:.4f}{bold}" if model in known else "")
+        versus = f"{rivals[0][0]}: {ratio(rivals[0][1])}" if rivals else ""
+        users = next(iter(known.values()))["users"]
+        lines.append(f"| {test} | {users} | {' | '.join(cells)} | {versus} |")
+    return lines
+
+
+def ratio(known: dict[str, Any]) -> str:
+    """How ours compares, or nothing for ours itself."""
+    versus = known.get("ours against it")
+    if not versus or versus["theirs"] <= 0:
+        return ""
+    return f"{versus['ours'] / versus['theirs']:.3f} ({versus['ratio_low']:.3f} to {versus['ratio_high']:.3f})"
+
+
+def settings_list(outcome: dict[str, Any]) -> list[str]:
+    """Each model's chosen settings, once."""
+    seen: dict[str, dict[str, Any]] = {}
+    for models in outcome["tests"].values():
+        seen |= {model: known["settings"] for model, known in models.items() if ", K = " not in model}
+    return [
+        f"- {model}: " + (", ".join(f"{name} {value}" for name, value in settings.items()) or "none")
+        for model, settings in seen.items()
+    ]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""The benchmark from the command line: run, resumed, refused, and reported."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", *arguments], capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """60 users who go round 30 items."""
+    file = tmp_path / "walks.csv"
+    rows = [f"u{user},i{(user + at) % 30},{at * 100 + user}" for user in range(60) for at in range(16)]
+    file.write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
+    return file
+
+
+def test_a_benchmark_runs_goes_on_and_is_reported(data: Path, tmp_path: Path) -> None:
+    results = tmp_path / "results"
+    asked = [
+        "benchmarks.learner", "--protocol", "cold-user", "--data", str(data), "--json", str(results / "cold.json"),
+        "--trials", "2", "--folds", "2", "--shots", "1,3", "--threads", "1", "--cache", str(tmp_path / "c.sqlite"),
+        "--resamples", "50", "--epochs", "2",
+    ]  # fmt: skip
+    first = run(*asked, "--models", "popularity,sasrec")
+    assert first.returncode == 0, first.stderr
+    kept = json.loads((results / "cold.json").read_text())
+    assert {(run["model"], run["part"], run["trial"]) for run in kept["runs"]} == {
+        ("popularity", "fold 1/2", 0),
+        ("popularity", "fold 2/2", -1),
+        ("sasrec", "fold 1/2", 0),
+        ("sasrec", "fold 1/2", 1),
+        ("sasrec", "fold 2/2", -1),
+    }
+    again = run(*asked, "--models", "popularity,sasrec,innerloop")
+    assert again.returncode == 0, again.stderr
+    assert "sasrec, fold" not in again.stderr
+    found = json.loads((results / "cold.json").read_text())["outcome"]["tests"]["time 3"]
+    assert set(found) == {"popularity", "sasrec", "innerloop", "innerloop, K = 0"}
+    assert found["innerloop"]["users"] == 54  # all but the tenth that chooses the settings
+    assert "ratio_low" in found["sasrec"]["ours against it"]
+    report = run("benchmarks.report", "--results", str(results), "--out", str(tmp_path / "docs"))
+    assert report.returncode == 0, report.stderr
+    assert "## Cold users: walks" in (tmp_path / "docs" / "benchmarks.md").read_text()
+    assert (tmp_path / "docs" / "cold-user-walks.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_what_cannot_be_run_is_said(data: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "out.json")
+    for asked, said in (
+        (["loo", "--models", "nonsense"], "there is no model nonsense"),
+        (["cold-item", "--models", "popularity"], "--split"),
+        (["ratings", "--models", "bias"], "--split"),
+    ):
+        found = run("benchmarks.learner", "--data", str(data), "--json", out, "--protocol", *asked)
+        assert found.returncode == 2
+        assert said in found.stderr
+    assert not Path(out).exists()

@@ -1,0 +1,147 @@
+"""The opponents, against cases worked by hand or by autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.opponents.bias import item_biases
+from benchmarks.opponents.content_knn import ContentNeighbours
+from benchmarks.opponents.innerloop import place
+from benchmarks.opponents.maml import adapted
+from benchmarks.opponents.melu import MeLU, decide
+from benchmarks.opponents.recency import RecencyEASE, faded
+from benchmarks.opponents.sasrec import TransformerRanker, loss
+from benchmarks.opponents.transformer import Transformer
+from benchmarks.protocols.melu import episodes
+from benchmarks.rating import Features, Rated, RatingTask, ndcg
+from models.baselines import EASE, incidence
+from models.episode import History, pack
+
+
+def history(*rows: int, ordered: bool = True) -> History:
+    return History(np.array(rows, np.int64), np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32), ordered)
+
+
+def test_a_history_fades_towards_its_floor() -> None:
+    weights = faded([history(2, 0, 1), history(0, 3, 0), history(1, 2, ordered=False)], 4, 0.5, 0.2).toarray()
+    np.testing.assert_allclose(weights[0], [0.6, 1.0, 0.4, 0.0])
+    np.testing.assert_allclose(weights[1], [1.0, 0.0, 0.0, 0.6])  # the newest of the two counts
+    np.testing.assert_allclose(weights[2], [0.0, 1.0, 1.0, 0.0])
+
+
+def test_recency_ease_reads_the_rows_of_ease_by_age() -> None:
+    rng = np.random.default_rng(0)
+    train = incidence([history(*rng.choice(6, 3, replace=False)) for _ in range(50)], 6)
+    plain = EASE(train, 5.0)
+    found = RecencyEASE(plain, 0.5, 0.0).scores([history(4, 1)])[0]
+    np.testing.assert_allclose(found, plain.weights[1] + 0.5 * plain.weights[4], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+def test_sasrec_is_causal(normalised: bool) -> None:
+    torch.manual_seed(0)
+    network = Transformer(10, 8, 2, 2, 6, 0.0, normalised).eval()
+    table = network.table()
+    one, other = (network(table, pack([history(1, 2, 3, last)], 6)) for last in (4, 5))
+    torch.testing.assert_close(one[:, :-1], other[:, :-1])
+    assert not torch.allclose(one[:, -1], other[:, -1])
+
+
+def test_sasrec_does_not_see_padding() -> None:
+    torch.manual_seed(0)
+    ranker = TransformerRanker(Transformer(10, 8, 2, 2, 6, 0.5, True))
+    alone = ranker.scores([history(1, 2)])
+    beside = ranker.scores([history(1, 2), history(3, 4, 5, 6, 7, 8)])
+    np.testing.assert_allclose(alone[0], beside[0], rtol=1e-4, atol=1e-5)
+    assert np.isfinite(ranker.scores([history()])).all()
+
+
+def test_sasrec_learns_a_walk() -> None:
+    torch.manual_seed(0)
+    walks = [history(*((start + np.arange(5)) % 10)) for start in range(10)]
+    network = Transformer(10, 16, 1, 2, 5, 0.0, True)
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(60):
+        optimiser.zero_grad()
+        loss(network, pack(walks, 5), 0.0).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    assert TransformerRanker(network).scores([history(1, 2, 3)])[0].argmax() == 4
+
+
+def test_content_neighbours_by_hand() -> None:
+    content = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
+    popularity = np.array([0, 0, 0, 1], np.float32)
+    nearest = ContentNeighbours(content, popularity, 1, 1.0, False, 0.1)
+    np.testing.assert_allclose(nearest.scores([history(0, 1)])[0], [1.0, 1.0, 0.8, 1.1], rtol=1e-5)
+    everyone = ContentNeighbours(content, popularity, 0, 0.5, False, 0.0)
+    np.testing.assert_allclose(everyone.scores([history(0, 1)])[0, 2], (0.5 * 0.6 + 0.8) / 1.5, rtol=1e-5)
+
+
+def test_a_placed_history_counts_the_learners_rows() -> None:
+    disliked = history(3, 0)._replace(preference=np.array([-1, 1], np.float32))
+    order = np.array([0, 2, 3, 1])  # the learner's row 2 is the corpus's 3
+    assert place(disliked, order, signed=True).rows.tolist() == [2, 0]
+    assert place(disliked, order, signed=True).preference.tolist() == [-1.0, 1.0]
+    assert place(disliked, order, signed=False).preference.tolist() == [1.0, 1.0]
+
+
+def rating_task(content: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> RatingTask:
+    train = [
+        Rated(0, np.array([0, 1]), np.array([5, 3], np.float32)),
+        Rated(1, np.array([0]), np.array([4], np.float32)),
+    ]
+    return RatingTask(train, {}, Features({}), Features({}), content, 1.0, 5.0)
+
+
+def test_item_biases_by_hand() -> None:
+    found = item_biases(rating_task(np.zeros((3, 2), np.float32)), 1.0, None)
+    np.testing.assert_allclose(found, [(1 + 0) / 3, -1 / 2, 0.0])  # the mean is 4
+
+
+def test_an_unrated_item_takes_the_bias_of_its_like() -> None:
+    content = np.array([[1, 0], [-1, 0], [1, 0]], np.float32)
+    found = item_biases(rating_task(content), 1.0, 0.1)
+    assert found[2] > 0.2
+    assert found[0] > found[1]
+
+
+def test_maml_steps_down_the_gradient() -> None:
+    """Against autograd on the same layers; first-order MAML ends in the same place and differentiates otherwise."""
+    torch.manual_seed(0)
+    users, items = Features({"age": np.array([[1]])}), Features({"genre": np.array([[1], [2], [0]])})
+    network = MeLU(users, items, 4, 6, 3.0)
+    features = network.features(torch.tensor(0), torch.tensor([0, 1, 2])).detach()
+    values, mask = torch.tensor([5.0, 1.0, 9.0]), torch.tensor([1.0, 1.0, 0.0])
+    layers = dict(network.decision)
+    ours = adapted(layers, features, values, mask, 0.1, 1, False)
+    wrong = (decide(layers, features) - values).square()[:2].mean()
+    slopes = torch.autograd.grad(wrong, list(layers.values()))
+    for (name, layer), slope in zip(layers.items(), slopes, strict=True):
+        torch.testing.assert_close(ours[name], layer - 0.1 * slope)
+    plain = adapted(layers, features, values, mask, 0.1, 2, True)
+    whole = adapted(layers, features, values, mask, 0.1, 2, False)
+    torch.testing.assert_close(plain["weight0"], whole["weight0"])
+
+    def outer(layers_after: dict[str, torch.Tensor]) -> torch.Tensor:
+        return torch.autograd.grad(decide(layers_after, features).sum(), layers["weight0"])[0]
+
+    assert not torch.allclose(outer(plain), outer(whole))
+
+
+def test_ndcg_is_of_the_true_ratings_and_ties_count_against() -> None:
+    true = np.array([5, 1, 3], np.float32)
+    assert ndcg(true, true, 5) == pytest.approx(1.0)
+    assert ndcg(np.zeros(3, np.float32), true, 5) == pytest.approx(ndcg(-true, true, 5))
+    assert ndcg(-true, true, 1) == pytest.approx(1 / 31)
+
+
+def test_an_episode_asks_ten_of_13_to_100_ratings() -> None:
+    users = [Rated(user, np.arange(count), np.ones(count, np.float32)) for user, count in enumerate((12, 13, 100, 101))]
+    found = episodes(users, None)
+    assert [episode.query.user for episode in found] == [1, 2]
+    for episode, count in zip(found, (13, 100), strict=True):
+        together = np.concatenate([episode.support.rows, episode.query.rows])
+        assert len(episode.query.rows) == 10
+        assert sorted(together.tolist()) == list(range(count))
