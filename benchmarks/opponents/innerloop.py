@@ -77,6 +77,7 @@ class InnerLoopContender:
         return {
             "signed": (False, True) if task.corpus.dataset.report.kinds.get("rating") else (False,),
             "steps": around("steps", 1, 2),
+            "rank": around("rank", 64, 256),
             "width": around("width", 64, 128),
             "blocks": around("blocks", 2, 3),
             "heads": around("heads", 2, 4),
@@ -102,15 +103,7 @@ class InnerLoopContender:
         order = np.concatenate([task.known, np.setdiff1d(np.arange(N), task.known)])
         histories = [place(history, order, signed) for history in task.train]
         content, later = np.split(task.corpus.content[order], [len(task.known)])
-        torch.manual_seed(seed)
-        learner = Learner(plan.learner, torch.from_numpy(content))
-        popularity = recipe.count_popularity(histories, len(content))
-        learner.tower.start_biases(popularity)
-        learner.meet(recipe.count_kinds(histories))
-        directions = recipe.principal_directions(
-            [history for history in histories if len(history.rows)], len(content), plan.learner.width, seed
-        )
-        learner.tower.start(directions, trust=popularity / (popularity + recipe.TRUSTED_AT))
+        learner, popularity = recipe.begin(plan, torch.from_numpy(content), histories)
         learner.to(limits.device)
         loop = DeviceLoop(learner, plan.outer, popularity)
 
