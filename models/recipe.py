@@ -80,8 +80,8 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     """What of the recipe depends on the data.
 
     Windows as long as three quarters of the histories, and batches of about as many events whatever the length. More
-    dropout where users are known from few events, or are few; with few of them also a lower rate, for they are soon
-    learned by heart. A high rank where the catalogue is small enough to score with it.
+    dropout where users are known from few events, or are few; with few of them also narrow blocks and a lower rate,
+    for they are soon learned by heart. A high rank where the catalogue is small enough to score with it.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
@@ -92,7 +92,7 @@ def sized(dataset: Dataset) -> dict[str, Any]:
         "dropout": 0.5 if length == 20 else 0.4 if few else 0.2,
         "rank": 256 if len(dataset.items) <= 30_000 else 64,
         "rate": 5e-4 if few else 1.5e-3,
-    }
+    } | ({"width": 16, "heads": 2} if few else {})
 
 
 def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
