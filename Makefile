@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test check bench clean
+.PHONY: serve test check bench bench-serving clean
 
 serve: .venv/.local
 	$(BIN)/innerloop serve --demo
@@ -18,6 +18,12 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks.adaptation
+
+# Needs wrk on the PATH.
+bench-serving: .venv/.dev
+	$(BIN)/pip install -q -c constraints.txt -e '.[bench]'
+	$(BIN)/python -m benchmarks.serving --against empty,naive,implicit,melu,litserve \
+		--json benchmarks/results/serving.json --plots docs/performance
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
