@@ -7,6 +7,7 @@ full history is on the stream and never in the history. Every key carries the ha
     il:{p}:history:<user>   the packed string, at most `cap` records
     il:{p}:ids:<user>       HASH event id -> stream entry, and ids-old: the generation before it
     il:{p}:stream           events for the worker; an entry goes when it is done, forgotten, or one too many
+    il:forgotten            how often a user was forgotten, whoever it was
 
 An event id is remembered for at least the user's next GENERATION events.
 
@@ -29,6 +30,7 @@ from app.event import RECORD, Event, StreamEvent, UserHistory
 from app.store import SHORTEST_TIMEOUT, Script, troubles
 
 __all__ = [
+    "FORGOTTEN_KEY",
     "GENERATION",
     "GROUP",
     "PARTITIONS",
@@ -41,6 +43,7 @@ __all__ = [
 ]
 
 PARTITIONS = 16
+FORGOTTEN_KEY = "il:forgotten"
 GENERATION = 1024
 GROUP = "refresher"
 BLOCK_MS = int(SHORTEST_TIMEOUT * 1000 / 2)
@@ -107,9 +110,19 @@ class History:
             found: list[Any] = await self.redis.mget(keys)
         return [UserHistory.of(packed) for packed in found[: len(users)]], found[len(users) :]
 
-    async def forget(self, user: str) -> None:
-        """Deletes every key and stream entry of this user, in one step. Forgetting an unknown user does nothing."""
+    async def forget(self, user: str) -> int:
+        """Deletes every key and stream entry of this user, in one step; forgetting an unknown user is fine.
+
+        Returns how often anyone was forgotten, under FORGOTTEN_KEY: whoever remembers users by another way watches it.
+        """
         await self._forget.run(self.redis, [(_keys(user), (GROUP, self.ttl_seconds))])
+        with troubles():
+            try:
+                return int(await self.redis.incr(FORGOTTEN_KEY))
+            except ResponseError:
+                # A full Redis counts no further, but it deletes: that is a change to be seen, too.
+                await self.redis.delete(FORGOTTEN_KEY)
+                return 0
 
     async def fresh(self, consumer: str, count: int = 256, block_ms: int = 1000) -> list[StreamEvent]:
         """Events no worker has been given yet: at most `count` (or one a partition), waiting up to `block_ms` for some.

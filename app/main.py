@@ -103,6 +103,7 @@ async def _parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             threads=settings.threads or _threads(),
             max_batch=settings.batch,
             queue_limit=settings.queue,
+            remembered=settings.cache,
             poll=settings.poll,
         )
         await recommender.start()

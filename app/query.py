@@ -11,9 +11,6 @@ from numpy.typing import NDArray
 
 from models.item import Item
 
-Records = NDArray[np.void]
-"""A user's history as stored, newest last: a structured array with the fields handle, kind and value."""
-
 
 class Inline(NamedTuple):
     """A history that came with the query, newest last: item ids, kind codes, values with NaN where there is none."""
@@ -41,10 +38,24 @@ class Query:
         """Whether the user's history must be read before this can be answered."""
         return self.user is not None and self.history is None and self.like is None
 
+    @property
+    def plain(self) -> bool:
+        """Whether the user and `k` are all there is to it, so that the same history has the same answer."""
+        return (
+            self.stored
+            and self.candidates is None
+            and self.categories is None
+            and not self.exclude
+            and not self.include_seen
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user."""
+    """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user.
+
+    It may be given to many who ask the same: nobody changes it.
+    """
 
     items: list[str]
     scores: list[float]

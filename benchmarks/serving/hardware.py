@@ -9,7 +9,7 @@ import torch
 
 
 def bounds(items: int, width: int, users: int = 256, repetitions: int = 20) -> dict[str, float]:
-    """Microseconds a user of the product (users, width) x (width, items), and of a copy of the items' vectors a batch."""
+    """Microseconds a user: the product (users, width) x (width, items), and one copy of the items' vectors."""
     torch.set_num_threads(1)
     queries, vectors = torch.randn(users, width), torch.randn(items, width)
     product = torch.empty(users, items)

@@ -1,8 +1,8 @@
 """One contender as a server of its own: `python -m benchmarks.serving.service NAME --port P`.
 
 `innerloop` is the service as shipped, run by the code that `innerloop serve` runs, its settings from the environment,
-with two routes more that do nothing: /empty, which has the models of /recommend, and /empty-events, which has those of /events. Being first in the router
-they are found at once: they are the least that this web framework can do.
+with two routes more that do nothing: /empty, which has the models of /recommend, and /empty-events, which has those of
+/events. Being first in the router they are found at once: they are the least that this web framework can do.
 """
 
 from __future__ import annotations

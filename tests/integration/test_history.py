@@ -120,8 +120,8 @@ async def test_late_events_go_where_their_times_belong(redis: Redis) -> None:
         return [Event(f"{number} at {time}", "ann", number, 0, time=time) for number, time in enumerate(times)]
 
     async def times() -> list[float]:
-        ((_, records),) = await history.read(["ann"])
-        return records["time"].tolist()
+        (found,) = await history.read(["ann"])
+        return found.records["time"].tolist()
 
     await history.append(at(30.0, 10.0))
     await history.append(at(40.0))
