@@ -16,6 +16,7 @@ from app.body import BodyLimit
 from app.catalogue import Catalogue
 from app.encoding import Encoding
 from app.errors import StoreUnavailable
+from app.express import Express
 from app.heartbeat import Heartbeat
 from app.history import History
 from app.recommender import Recommender
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.failure = None
+    app.add_middleware(Express)
     app.add_middleware(BodyLimit, limit=settings.max_body)
     app.add_middleware(RequestTelemetry, metrics=metrics)
     app.include_router(router())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -54,13 +54,15 @@ class Query:
 class Answer:
     """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user.
 
-    It may be given to many who ask the same: nobody changes it.
+    It may be given to many who ask the same: nobody changes it. `written` is for its reader to note what it has made
+    of the items, without scores and with them.
     """
 
     items: list[str]
     scores: list[float]
     snapshot: str
     degraded: bool = False
+    written: dict[bool, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Entry(NamedTuple):

@@ -31,7 +31,7 @@ from benchmarks.serving.hardware import bounds
 from benchmarks.serving.processes import Server, free_port, import_seconds, serving
 from models.learner import LearnerConfig
 
-SECTIONS = ("throughput", "alone", "again", "tail", "events", "batch", "start", "swap")
+SECTIONS = ("first", "throughput", "alone", "again", "tail", "events", "batch", "start", "swap")
 
 
 def parse() -> argparse.Namespace:
@@ -93,6 +93,9 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 flush=True,
             )
 
+        if "first" in sections:
+            section("first", figures.first(ours, load))
+        figures.visit(ours.base, options.users)
         repetitions = options.repetitions
         peak = 0.0
         if {"throughput", "tail", "swap"} & set(sections):

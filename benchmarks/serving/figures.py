@@ -10,6 +10,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from benchmarks.serving import world
 from benchmarks.serving.closed import Closed, Load, closed_loop
 from benchmarks.serving.hardware import bounds
@@ -19,6 +21,14 @@ from benchmarks.serving.store import events_a_second
 
 Figure = dict[str, Any]
 QUIET = 1.0  # seconds at a time
+
+
+def visit(base: str, users: int) -> None:
+    """Ask for every user once, as a service that has run for a while has been asked."""
+    with httpx.Client(base_url=base, timeout=60) as client:
+        for start in range(0, users, 256):
+            names = [f"u{user}" for user in range(start, min(start + 256, users))]
+            client.post("/recommend/batch", json={"users": names}).raise_for_status()
 
 
 def in_turn(loads: Mapping[str, tuple[str, Load]], repetitions: int) -> dict[str, list[Closed]]:
@@ -47,6 +57,18 @@ def throughput(ours: Server, rivals: Mapping[str, Server], load: Load, repetitio
     loads |= {name: (server.base, replace(load, share=0.0)) for name, server in rivals.items()}
     found = in_turn(loads, repetitions)
     return _beside(found, "innerloop", lambda came: came.rate)
+
+
+def first(ours: Server, load: Load) -> Figure:
+    """A service that nobody has asked yet: every user is adapted to for the first time. Empty before and after."""
+    empty = replace(load, path="/empty", share=0.0)
+    closed_loop(ours.base, replace(empty, seconds=QUIET))
+    before, came, after = (closed_loop(ours.base, each) for each in (empty, load, empty))
+    return {
+        "innerloop": [asdict(came)],
+        "empty": [asdict(before), asdict(after)],
+        "against empty": came.rate / statistics.mean((before.rate, after.rate)),
+    }
 
 
 def alone(ours: Server, load: Load, repetitions: int) -> Figure:
