@@ -25,6 +25,7 @@ from app.routes.access import Parts
 from app.settings import Settings, SettingsError
 from app.store import connect
 from app.telemetry import Metrics, RequestTelemetry
+from app.wire import Wire
 from models.manifest import SnapshotError
 
 log = logging.getLogger(__name__)
@@ -86,11 +87,15 @@ async def _parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         redis = connect(str(settings.redis_url), connections=settings.redis_connections, timeout=settings.redis_timeout)
         stack.push_async_callback(redis.aclose)
+        wire = Wire.of(redis)
+        if wire is not None:
+            stack.callback(wire.close)
         history = History(
             redis,
             cap=settings.history_length,
             stream_cap=settings.stream_length,
             ttl_seconds=settings.history_days * DAY,
+            wire=wire,
         )
         catalogue = Catalogue(redis)
         encoding = Encoding(settings.data_folder / "content.sqlite")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-import secrets
+import random
 import sys
 import time
 from datetime import UTC, datetime
@@ -151,7 +151,7 @@ class RequestTelemetry:
             return
         started = time.perf_counter()
         status = 500
-        request_id = secrets.token_hex(16)
+        request_id = f"{random.getrandbits(128):032x}"  # unique, and no secret
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def watch(message: Message) -> None:
