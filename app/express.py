@@ -7,17 +7,17 @@ unusual, and whatever may be wrong, goes on to the router as if nothing had been
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from app import problems
 from app.errors import InnerloopError
 from app.routes.access import Parts, may_enter
 from app.routes.events import take_in
 from app.routes.recommend import recommend, recommend_batch, recommend_user
-from app.schemas import EventBody, Id, RecommendBatchIn, RecommendIn
+from app.schemas import EventBatch, EventIn, Id, RecommendBatchIn, RecommendIn, Wire
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 Lane = Callable[[bytes, Parts], Awaitable[bytes | None]]
 """From a request's body, or its query string for a GET, to the body of its answer; None: let the router see to it."""
 
-_events: TypeAdapter[Any] = TypeAdapter(EventBody)
 _id: TypeAdapter[str] = TypeAdapter(Id)
 
 
@@ -106,9 +105,19 @@ async def _recommend_batch(given: bytes, parts: Parts) -> bytes | None:
     return await recommend_batch(body, parts["recommender"])
 
 
+class _Sound(Wire):
+    """A batch without a bad event, which takes far less time to check than one event by one."""
+
+    events: list[EventIn] = Field(min_length=1)
+
+
 async def _take_in(given: bytes, parts: Parts) -> bytes | None:
+    body: EventIn | EventBatch
     try:
-        body = _events.validate_json(given)
+        if b'"events"' in given:
+            body = EventBatch.model_construct(events=list(_Sound.model_validate_json(given).events))
+        else:
+            body = EventIn.model_validate_json(given)
     except ValidationError:
         return None
     results = await take_in(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -114,6 +115,9 @@ async def _parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             poll=settings.poll,
         )
         await recommender.start()
+        # What has been built lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
         stack.push_async_callback(recommender.close)
         metrics.watch_queue(lambda: recommender.depth)
         lag = asyncio.create_task(_measure_lag(history, metrics), name="lag")

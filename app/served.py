@@ -29,8 +29,9 @@ from models.snapshot import CONTENT, POPULARITY, Manifest, Snapshot
 UNKNOWN = -1
 """The version of a catalogue that could not be read."""
 
-TOGETHER = 32
-"""Users adapted to at once. Each is padded to the longest history among them, so they stand by length."""
+SLOTS = 800
+"""Events adapted to at once, about: what the caches hold. Users are padded to the longest among them, so those of like
+length go together."""
 
 
 class Outcome(NamedTuple):
@@ -148,8 +149,10 @@ class Served:
             if not counts[at]:
                 vectors[at] = self._prior
         places = sorted((at for at in places if counts[at]), key=counts.__getitem__)
-        for start in range(0, len(places), TOGETHER):
-            part = places[start : start + TOGETHER]
+        while places:
+            # The longest first: so many users of that length.
+            together = max(1, SLOTS // min(int(counts[places[-1]]), self.learner.config.length))
+            places, part = places[:-together], places[-together:]
             support = events.of(part).support(self.learner.config.length)
             users = self.learner.user_vectors(self._vectors, support.to(self._vectors.device))
             for at, user in zip(part, _finite(users), strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import random
 import time
 from collections import Counter
 from typing import Annotated
@@ -75,7 +75,7 @@ async def take_in(
             detail = "" if fault is None else f"{fault.field}: {fault.detail}"
             results.append(EventResult(event_id=event.event_id, status="refused", detail=detail))
             continue
-        event_id = event.event_id or secrets.token_hex(16)
+        event_id = event.event_id or f"{random.getrandbits(128):032x}"  # unique, and no secret
         kept.append(
             Event(
                 event_id,
