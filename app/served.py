@@ -20,10 +20,11 @@ from app.event import UserHistory
 from app.query import Answer, Entry, Query
 from app.support import Events, Rows, decode
 from models.episode import History, pack
-from models.index import Barred, Exact, Index
+from models.index import Barred, Index
 from models.interaction import RatingScale
 from models.item import Item
 from models.learner import Learner
+from models.quantised import index_for
 from models.snapshot import CONTENT, POPULARITY, Manifest, Snapshot
 
 UNKNOWN = -1
@@ -88,7 +89,7 @@ class Served:
 
     @staticmethod
     def _index(vectors: Tensor, biases: Tensor, available: Tensor) -> Index:
-        return Exact(vectors, biases.where(available, -torch.inf))
+        return index_for(vectors, biases.where(available, -torch.inf))
 
     @property
     def manifest(self) -> Manifest:

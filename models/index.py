@@ -89,15 +89,15 @@ class Exact:
         k = min(k, self.count)
         blocks = len(self.biases) // self._block
         if k + SPARE >= blocks:
-            return _best(scores, self._row.expand_as(scores), k)
+            return best(scores, self._row.expand_as(scores), k)
         maxima, chosen = _rounded(scores.view(len(scores), self._block, blocks).amax(1)).topk(k + SPARE)
         rows = (chosen[:, :, None] + self._row[::blocks]).flatten(1)
-        values, best = _best(scores.gather(1, rows), rows, k)
+        found, values = best(scores.gather(1, rows), rows, k)
         # Not a number anywhere shows in its block's maximum, and that comes first.
         hidden = (maxima[:, -1] == maxima[:, k - 1]) & (maxima[:, -1] > -torch.inf) | maxima[:, 0].isnan()
         if hidden.any():
-            values[hidden], best[hidden] = _best(scores[hidden], self._row.expand(int(hidden.sum()), -1), k)
-        return values, best
+            found[hidden], values[hidden] = best(scores[hidden], self._row.expand(int(hidden.sum()), -1), k)
+        return found, values
 
 
 def _rounded(scores: Tensor) -> Tensor:
@@ -105,8 +105,8 @@ def _rounded(scores: Tensor) -> Tensor:
     return scores.mul(GRID).round_().clamp_(min=-float(1 << 33)).clamp_(max=float(1 << 33))
 
 
-def _best(scores: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """The best `k` of (B, M) scores at these rows, (B, M), as Hits has them."""
+def best(scores: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The best `k` of (B, M) scores at these rows, (B, M), as Hits has them: rows, then scores."""
     # One integer a score, higher for a lower row among equals: no two are the same, so top K has one answer.
     keys = _rounded(scores).to(torch.int64).mul_(1 << _ROW_BITS).sub_(rows)
     top, places = keys.masked_fill_(~(scores > -torch.inf), _NOTHING).topk(k)
