@@ -46,6 +46,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--against", default="empty", help="any of empty,naive,implicit,melu,litserve; commas between")
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas between them")
     parser.add_argument("--cache", help="INNERLOOP_CACHE of the service")
+    parser.add_argument("--sweep", action="store_true", help="also measure against items, history and connections")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--plots", type=Path, help="draw the figures into this folder")
     return parser.parse_args()
@@ -95,7 +96,6 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
         if "first" in sections:
             section("first", figures.first(ours, load))
-        figures.visit(ours.base, options.users)
         repetitions = options.repetitions
         peak = 0.0
         if {"throughput", "tail", "swap"} & set(sections):
@@ -107,9 +107,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             section("again", figures.again(ours, load, repetitions))
         if "tail" in sections:
             section("tail", figures.tail(ours, load, peak, repetitions))
-        if "events" in sections:
-            section("events", figures.single_events(ours, load, repetitions))
-            section("events in batches", figures.batched_events(ours, redis.url, load, repetitions))
+        if "swap" in sections:
+            section("swap", figures.swap(ours, folder / "snapshots", load, peak, version))
         if "batch" in sections:
             section("batch", figures.many_users(ours, load, width, repetitions))
         if "start" in sections:
@@ -123,8 +122,29 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                     "megabytes": ours.megabytes,
                 },
             )
-        if "swap" in sections:
-            section("swap", figures.swap(ours, folder / "snapshots", load, peak, version))
+        if "events" in sections:
+            section("events", figures.single_events(ours, load, repetitions))
+            section("events in batches", figures.batched_events(ours, redis.url, load, repetitions))
+    return found
+
+
+def sweep(options: argparse.Namespace) -> dict[str, Any]:
+    """Answers a second beside the empty route's against each size in turn, the others as asked."""
+    found: dict[str, Any] = {}
+    for size, values in (
+        ("items", (1000, 10_000, 100_000)),
+        ("history", (10, 50, 200)),
+        ("concurrency", (1, 16, 64, 256)),
+    ):
+        for value in values:
+            given = argparse.Namespace(**vars(options) | {size: value, "only": "first,throughput", "against": "empty"})
+            given.repetitions = 1
+            with TemporaryDirectory() as folder:
+                came = measure(given, Path(folder))
+            found.setdefault(size, {})[str(value)] = {
+                "known": came["throughput"]["against empty"]["ratio"],
+                "new": came["first"]["against empty"],
+            }
     return found
 
 
@@ -138,6 +158,8 @@ def main() -> None:
     torch.set_num_threads(1)
     with TemporaryDirectory() as folder:
         found = measure(options, Path(folder))
+    if options.sweep:
+        found["sweep"] = sweep(options)
     asked = {name: value for name, value in vars(options).items() if name not in ("json", "plots")}
     machine = {
         "machine": platform.machine(),
@@ -145,6 +167,10 @@ def main() -> None:
         "load": os.getloadavg(),
         "torch": torch.__version__,
     }
+    if options.plots:
+        from benchmarks.serving.plots import draw
+
+        draw(found, options.plots)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps({"asked": asked, "machine": machine, "figures": found}, indent=1) + "\n")

@@ -31,6 +31,17 @@ def visit(base: str, users: int) -> None:
             client.post("/recommend/batch", json={"users": names}).raise_for_status()
 
 
+def touch(base: str, users: int) -> None:
+    """One event for every user."""
+    with httpx.Client(base_url=base, timeout=60) as client:
+        for start in range(0, users, 500):
+            events = [
+                {"user_id": f"u{user}", "item_id": "i0", "kind": "view"}
+                for user in range(start, min(start + 500, users))
+            ]
+            client.post("/events", json={"events": events}).raise_for_status()
+
+
 def in_turn(loads: Mapping[str, tuple[str, Load]], repetitions: int) -> dict[str, list[Closed]]:
     """Each load in turn, `repetitions` times over; what came of each. Once before that, unmeasured, to warm up."""
     found: dict[str, list[Closed]] = {name: [] for name in loads}
@@ -53,6 +64,7 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
 def throughput(ours: Server, rivals: Mapping[str, Server], load: Load, repetitions: int) -> Figure:
     """Answers a second beside the empty route, and beside each rival."""
     loads = {"innerloop": (ours.base, load), "empty": (ours.base, replace(load, path="/empty", share=0.0))}
+    visit(ours.base, load.users)
     # Rivals take no events: they are spared those.
     loads |= {name: (server.base, replace(load, share=0.0)) for name, server in rivals.items()}
     found = in_turn(loads, repetitions)
@@ -73,6 +85,7 @@ def first(ours: Server, load: Load) -> Figure:
 
 def alone(ours: Server, load: Load, repetitions: int) -> Figure:
     """The median answer on one connection beside the empty route's."""
+    visit(ours.base, load.users)
     one = replace(load, connections=1)
     loads = {"innerloop": (ours.base, one), "empty": (ours.base, replace(one, path="/empty", share=0.0))}
     return _beside(in_turn(loads, repetitions), "innerloop", lambda came: came.p50)
@@ -87,6 +100,7 @@ def again(ours: Server, load: Load, repetitions: int) -> Figure:
 
 def tail(ours: Server, load: Load, peak: float, repetitions: int) -> Figure:
     """p99 over p50, open loop, at 70% of the peak rate; for the empty route too, at the same rate of its own peak."""
+    visit(ours.base, load.users)
     came = [open_loop(ours.port, load, 0.7 * peak) for _ in range(repetitions)]
     base = [open_loop(ours.port, replace(load, path="/empty", share=0.0), 0.7 * peak) for _ in range(repetitions)]
     return {
@@ -122,16 +136,29 @@ def batched_events(ours: Server, redis_url: str, load: Load, repetitions: int, b
 
 
 def many_users(ours: Server, load: Load, width: int, repetitions: int, several: int = 256) -> Figure:
-    """Users a second of POST /recommend/batch beside the matrix product of the same scoring."""
+    """Users a second of POST /recommend/batch beside the matrix product of the same scoring.
+
+    `known` asks for users whose histories have not moved on, `changed` for users who have each had an event since.
+    """
     batch = replace(load, path="/recommend/batch", several=several, share=0.0, connections=2)
-    rates, limits = [], []
-    for _ in range(repetitions):
-        came = closed_loop(ours.base, batch)
-        if came.faults:
-            raise RuntimeError(f"{came.faults} batches of users failed")
-        rates.append(came.rate * several)
-        limits.append(1e6 / bounds(load.items, width)["matmul_us_per_user"])
-    return {"innerloop": rates, "matmul": limits, "against matmul": ratio(rates, limits)}
+    figure: Figure = {}
+    for name in ("known", "changed"):
+        rates, limits = [], []
+        for _ in range(repetitions):
+            limits.append(1e6 / bounds(load.items, width)["matmul_us_per_user"])
+            if name == "known":
+                visit(ours.base, load.users)
+                came = closed_loop(ours.base, batch)
+                if came.faults:
+                    raise RuntimeError(f"{came.faults} batches of users failed")
+                rates.append(came.rate * several)
+            else:
+                touch(ours.base, load.users)
+                began = time.perf_counter()
+                visit(ours.base, load.users)
+                rates.append(load.users / (time.perf_counter() - began))
+        figure |= {f"{name}, users a second": rates, f"{name} against matmul": ratio(rates, limits)}
+    return figure | {"matmul": limits}
 
 
 def swap(ours: Server, root: Path, load: Load, peak: float, version: str) -> Figure:
