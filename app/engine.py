@@ -26,6 +26,10 @@ from app.served import Served
 
 log = logging.getLogger(__name__)
 
+PAGE = 32
+ACQUAINTING = 10.0
+"""Seconds at most that a new snapshot is held back so that it knows who was here of late, PAGE users at a time."""
+
 Reader = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
 """Reads the stored histories of a batch's users, in their order. May swap in a newer `Served` before it returns."""
 
@@ -76,7 +80,10 @@ class Engine:
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._device_thread = ThreadPoolExecutor(1, "engine", initializer=torch.set_num_threads, initargs=(threads,))
+        self._remembered = remembered
         self._adapted = Adapted(remembered)
+        self._successor: Adapted | None = None  # of a snapshot that is to be served next
+        self._acquainting: set[str] = set()  # who is being computed for it, and not forgotten meanwhile
         self._queue: deque[Waiting] = deque()
         self._reading: list[Waiting] = []
         self._unknown: deque[Waiting] = deque()  # read, and waiting for the device
@@ -106,18 +113,58 @@ class Engine:
 
     def swap(self, served: Served) -> None:
         """Answer from `served` from the next batch on; a batch being computed keeps what it began with."""
+        same = self._served is not None and self._served.snapshot is served.snapshot
         self._served = served
-        self._adapted.clear()
+        if same:
+            self._adapted.renewed()
+        else:
+            self._adapted.clear()
+
+    async def succeed(self, served: Served) -> None:
+        """Swap, and know at once whom the one before knew of late: else all of them would have to be computed at once.
+
+        That is done aside, and leaves the device to who is waiting for half of the time.
+        """
+        successor = Adapted(self._remembered)
+        self._successor = successor
+        loop, deadline = asyncio.get_running_loop(), perf_counter() + ACQUAINTING
+        try:
+            users = self._adapted.latest()
+            for start in range(0, len(users), PAGE):
+                if perf_counter() > deadline or self._closing:
+                    break
+                began = perf_counter()
+                queries = [Query(user=user) for user in users[start : start + PAGE]]
+                histories = await self._reader(users[start : start + PAGE])
+                self._acquainting = set(users[start : start + PAGE])
+                outcome = await loop.run_in_executor(
+                    self._device_thread, served.compute, queries, histories, [None] * len(queries)
+                )
+                for query, history, answer, vector, complete in zip(queries, histories, *outcome, strict=True):
+                    if query.user in self._acquainting and vector is not None:
+                        successor.keep(query, history.version, vector, answer, complete=complete)
+                await asyncio.sleep(perf_counter() - began)
+        except StoreUnavailable:
+            pass  # who is not known is computed when asked for
+        finally:
+            self._successor, self._acquainting = None, set()
+        self.swap(served)
+        self._adapted = successor
 
     def forget(self, user: str | None = None) -> None:
         """Keep no vector of this user, or of anyone: neither one at hand nor one that is still being computed."""
         for waiting in (*self._reading, *self._unknown, *self._computing):
             if user is None or waiting.query.user == user:
                 waiting.remember, waiting.vector = False, None
+        for adapted in (self._adapted, self._successor):
+            if adapted is not None and user is None:
+                adapted.clear()
+            elif adapted is not None and user is not None:
+                adapted.forget(user)
         if user is None:
-            self._adapted.clear()
+            self._acquainting.clear()
         else:
-            self._adapted.forget(user)
+            self._acquainting.discard(user)
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name="engine")
@@ -275,11 +322,11 @@ class Engine:
             [waiting.history for waiting in firsts],
             [waiting.vector if served is self._served else None for waiting in firsts],
         )
-        for waitings, answer, vector in zip(alike.values(), outcome.answers, outcome.vectors, strict=True):
+        for waitings, answer, vector, complete in zip(alike.values(), *outcome, strict=True):
             first = waitings[0]
             remember = served is self._served and all(waiting.remember for waiting in waitings)
             if remember and vector is not None and first.query.stored and first.history is not None:
-                self._adapted.keep(first.query, first.history.version, vector, answer)
+                self._adapted.keep(first.query, first.history.version, vector, answer, complete=complete)
             for waiting in waitings:
                 if not waiting.answer.done():
                     waiting.answer.set_result(answer)

@@ -31,6 +31,7 @@ class Events(NamedTuple):
     kinds: Rows  # (P,)
     preference: NDArray[np.float32]  # (P,)
     ordered: NDArray[np.bool_]  # (B,), False where the events of a query came in no particular order
+    complete: NDArray[np.bool_]  # (B,), False where an event of a query was passed over
 
     def support(self, length: int) -> Support:
         """The newest `length` events of each query, padded as `models.episode.pack` pads them, (B, T)."""
@@ -58,6 +59,7 @@ class Events(NamedTuple):
             self.kinds[order],
             self.preference[order],
             self.ordered[list(places)],
+            self.complete[list(places)],
         )
 
 
@@ -96,9 +98,11 @@ def decode(
         order = np.argsort(owner, kind="stable")
         owner, rows, kinds, values = owner[order], rows[order], kinds[order], values[order]
     here = (rows >= 0) & (kinds < len(KINDS))
+    complete = np.ones(len(queries), np.bool_)
     if not here.all():
+        complete[owner[~here]] = False
         owner, rows, kinds, values = owner[here], rows[here], kinds[here], values[here]
-    return Events(owner, rows, kinds, scale.preference(kinds, values), ordered)
+    return Events(owner, rows, kinds, scale.preference(kinds, values), ordered, complete)
 
 
 def _pairs(queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> zip[tuple[Query, UserHistory | None]]:

@@ -13,9 +13,10 @@ import pytest
 from app.engine import Engine
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.history import RECORD, UserHistory
-from app.query import Inline, Query
+from app.query import Entry, Inline, Query
 from app.served import Served
-from tests.worlds import Seen, served_of, snapshot_of
+from models.item import Item
+from tests.worlds import Seen, content_of, served_of, snapshot_of
 
 
 class Store:
@@ -302,3 +303,52 @@ async def test_a_vector_that_is_being_computed_is_forgotten_too(
     assert list(mindful._adapted._known) == ["b"]
     mindful.forget()
     assert not len(mindful._adapted)
+
+
+async def test_a_renewed_catalogue_keeps_the_vectors_and_not_the_answers(mindful: Engine, store: Store) -> None:
+    store.histories = {"whole": [1003, 1008], "part": [1003, 9_999]}
+    before = {user: await mindful.ask(Query(user=user)) for user in ("whole", "part")}
+    served, adapted = mindful.served, []
+    new = Entry(9_999, Item("new", "New"), content_of(1, seed=7)[0])
+    handles = {f"i{n}": 1000 + n for n in range(60)} | {"new": 9_999}
+    hook = served.learner.blocks[0].register_forward_pre_hook(lambda _, given: adapted.append(len(given[0])))
+    try:
+        gone = Entry(1000, Item(before["whole"].items[0], "Gone", available=False), None)
+        mindful.swap(served.renewed([new, gone], handles, 2))
+        adapted.clear()  # of nobody, once, for those who have no history
+        answers = {user: await mindful.ask(Query(user=user, k=60)) for user in ("whole", "part")}
+    finally:
+        hook.remove()
+    assert adapted == [1], "only the one whose history names the new item"
+    assert before["whole"].items[0] not in answers["whole"].items
+    assert "new" in answers["whole"].items
+    assert "new" not in answers["part"].items
+    for user, answer in answers.items():
+        assert answer == mindful.served.answer([Query(user=user, k=60)], [store.records(user)])[0]
+
+
+async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
+    mindful: Engine, store: Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.histories = {"a": [1003], "b": [1004]}
+    for user in "ab":
+        await mindful.ask(Query(user=user))
+    other = served_of(snapshot_of(seed=1))
+    compute, loop = Served.compute, asyncio.get_running_loop()
+
+    def forgetful(self: Served, *given: Any) -> Any:
+        loop.call_soon_threadsafe(mindful.forget, "b")
+        return compute(self, *given)
+
+    monkeypatch.setattr(Served, "compute", forgetful)
+    await mindful.succeed(other)
+    assert mindful.served is other
+    assert list(mindful._adapted._known) == ["a"]
+    batches = len(seen.batches)
+    answer = await mindful.ask(Query(user="a"))
+    assert len(seen.batches) == batches
+    assert answer == other.answer([Query(user="a")], [store.records("a")])[0]
+    assert answer.snapshot == other.manifest.version
+    store.fault = StoreUnavailable()
+    await mindful.succeed(served_of(snapshot_of()))
+    assert not len(mindful._adapted), "a store that is away holds no snapshot back"
