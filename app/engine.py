@@ -9,57 +9,26 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from app.acquaintance import Acquaintance
 from app.adapted import Adapted
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.event import UserHistory
 from app.query import Answer, Query
-from app.served import Served
+from app.served import Outcome, Served
+from app.waiting import Observer, Waiting, alike, fail
 
 log = logging.getLogger(__name__)
 
-PAGE = 32
-ACQUAINTING = 10.0
-"""Seconds at most that a new snapshot is held back so that it knows who was here of late, PAGE users at a time."""
-
 Reader = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
 """Reads the stored histories of a batch's users, in their order. May swap in a newer `Served` before it returns."""
-
-
-class Observer(Protocol):
-    """Told what the engine does, as it does it."""
-
-    def stage(self, name: str, seconds: float) -> None:
-        """A batch spent this long in `redis` or `compute`; a query, in `queue`."""
-
-    def batch(self, size: int) -> None:
-        """So many queries are computed together."""
-
-    def shed(self) -> None:
-        """A query was refused because the queue was full."""
-
-    def fallback(self, reason: str) -> None:
-        """A query was answered without its user's history."""
-
-
-@dataclass(slots=True, eq=False)
-class Waiting:
-    """A query on its way, and who waits for its answer."""
-
-    query: Query
-    answer: asyncio.Future[Answer]
-    since: float
-    history: UserHistory | None = None
-    vector: Tensor | None = None  # (d,), where it is known for this history
-    remember: bool = True  # False once its user was forgotten
 
 
 class Engine:
@@ -82,8 +51,7 @@ class Engine:
         self._device_thread = ThreadPoolExecutor(1, "engine", initializer=torch.set_num_threads, initargs=(threads,))
         self._remembered = remembered
         self._adapted = Adapted(remembered)
-        self._successor: Adapted | None = None  # of a snapshot that is to be served next
-        self._acquainting: set[str] = set()  # who is being computed for it, and not forgotten meanwhile
+        self._next: Acquaintance | None = None
         self._queue: deque[Waiting] = deque()
         self._reading: list[Waiting] = []
         self._unknown: deque[Waiting] = deque()  # read, and waiting for the device
@@ -121,50 +89,30 @@ class Engine:
             self._adapted.clear()
 
     async def succeed(self, served: Served) -> None:
-        """Swap, and know at once whom the one before knew of late: else all of them would have to be computed at once.
+        """Swap, and know at once whom the one before knew of late.
 
-        That is done aside, and leaves the device to who is waiting for half of the time.
+        What fails is raised, and what was served before goes on.
         """
-        successor = Adapted(self._remembered)
-        self._successor = successor
-        loop, deadline = asyncio.get_running_loop(), perf_counter() + ACQUAINTING
+        self._next = Acquaintance(self._remembered)
         try:
-            users = self._adapted.latest()
-            for start in range(0, len(users), PAGE):
-                if perf_counter() > deadline or self._closing:
-                    break
-                began = perf_counter()
-                queries = [Query(user=user) for user in users[start : start + PAGE]]
-                histories = await self._reader(users[start : start + PAGE])
-                self._acquainting = set(users[start : start + PAGE])
-                outcome = await loop.run_in_executor(
-                    self._device_thread, served.compute, queries, histories, [None] * len(queries)
-                )
-                for query, history, answer, vector, complete in zip(queries, histories, *outcome, strict=True):
-                    if query.user in self._acquainting and vector is not None:
-                        successor.keep(query, history.version, vector, answer, complete=complete)
-                await asyncio.sleep(perf_counter() - began)
-        except StoreUnavailable:
-            pass  # who is not known is computed when asked for
+            await self._next.meet(self._adapted.latest(), served, self._reader, self._on_device)
+            adapted = self._next.adapted
         finally:
-            self._successor, self._acquainting = None, set()
+            self._next = None
         self.swap(served)
-        self._adapted = successor
+        self._adapted = adapted
 
     def forget(self, user: str | None = None) -> None:
         """Keep no vector of this user, or of anyone: neither one at hand nor one that is still being computed."""
         for waiting in (*self._reading, *self._unknown, *self._computing):
             if user is None or waiting.query.user == user:
                 waiting.remember, waiting.vector = False, None
-        for adapted in (self._adapted, self._successor):
-            if adapted is not None and user is None:
-                adapted.clear()
-            elif adapted is not None and user is not None:
-                adapted.forget(user)
         if user is None:
-            self._acquainting.clear()
+            self._adapted.clear()
         else:
-            self._acquainting.discard(user)
+            self._adapted.forget(user)
+        if self._next is not None:
+            self._next.forget(user)
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name="engine")
@@ -211,7 +159,7 @@ class Engine:
             log.exception("the engine died")
         finally:
             everyone = [*self._reading, *self._queue, *self._unknown, *self._computing]
-            self._fail(everyone, NotReady("The engine has stopped."))
+            fail(everyone, NotReady("The engine has stopped."))
             self._queue.clear()
             self._unknown.clear()
 
@@ -222,7 +170,7 @@ class Engine:
                 await self._read(batch)
             except Exception as error:
                 log.exception("a batch of %d queries could not be read", len(batch))
-                self._fail(batch, error)
+                fail(batch, error)
                 continue
             for waiting in batch:
                 if not self._answered(waiting):
@@ -246,7 +194,7 @@ class Engine:
                     await self._compute(self._computing)
                 except Exception as error:
                     log.exception("a batch of %d queries failed", len(self._computing))
-                    self._fail(self._computing, error)
+                    fail(self._computing, error)
             elif reader.done():
                 return
             else:
@@ -300,44 +248,40 @@ class Engine:
         if known.answer is None or known.k != query.k or not query.plain:
             waiting.vector = known.vector
             return False
-        if not waiting.answer.done():
-            waiting.answer.set_result(known.answer)
+        waiting.give(known.answer)
         return True
 
     async def _compute(self, batch: Sequence[Waiting]) -> None:
         started = perf_counter()
         served = self.served
-        alike: dict[object, list[Waiting]] = {}
-        for waiting in batch:
-            same = waiting.query.plain and waiting.history is not None
-            key = (
-                (waiting.query.user, waiting.query.k, waiting.history.version) if same and waiting.history else waiting
-            )
-            alike.setdefault(key, []).append(waiting)
-        firsts = [each[0] for each in alike.values()]
-        outcome = await asyncio.get_running_loop().run_in_executor(
-            self._device_thread,
-            served.compute,
+        groups = alike(batch)
+        firsts = [each[0] for each in groups]
+        outcome = await self._on_device(
+            served,
             [waiting.query for waiting in firsts],
             [waiting.history for waiting in firsts],
-            [waiting.vector if served is self._served else None for waiting in firsts],
+            [waiting.vector for waiting in firsts],
         )
-        for waitings, answer, vector, complete in zip(alike.values(), *outcome, strict=True):
-            first = waitings[0]
-            remember = served is self._served and all(waiting.remember for waiting in waitings)
-            if remember and vector is not None and first.query.stored and first.history is not None:
-                self._adapted.keep(first.query, first.history.version, vector, answer, complete=complete)
-            for waiting in waitings:
-                if not waiting.answer.done():
-                    waiting.answer.set_result(answer)
+        for group, answer, vector, complete in zip(groups, *outcome, strict=True):
+            query, history = group[0].query, group[0].history
+            remember = served is self._served and all(waiting.remember for waiting in group)
+            if remember and vector is not None and query.stored and history is not None:
+                self._adapted.keep(query, history.version, vector, answer, complete=complete)
+            for waiting in group:
+                waiting.give(answer)
         seconds = perf_counter() - started
         self._observer.stage("compute", seconds)
         self._batch_seconds = 0.8 * self._batch_seconds + 0.2 * seconds if self._batch_seconds else seconds
 
-    def _fail(self, batch: Iterable[Waiting], error: Exception) -> None:
-        for waiting in batch:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+    async def _on_device(
+        self,
+        served: Served,
+        queries: Sequence[Query],
+        histories: Sequence[UserHistory | None],
+        known: Sequence[Tensor | None] | None = None,
+    ) -> Outcome:
+        work = partial(served.compute, queries, histories, known or [None] * len(queries))
+        return await asyncio.get_running_loop().run_in_executor(self._device_thread, work)
 
     def _drain_seconds(self) -> float:
         """About how long the queue takes to empty, from how long recent batches took."""

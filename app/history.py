@@ -17,10 +17,8 @@ users at once and of all streams; only the scripts are ready for it, whose keys 
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import islice
 from time import monotonic
 from typing import Any
 from zlib import crc32
@@ -28,6 +26,7 @@ from zlib import crc32
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from app.appends import Appends
 from app.event import RECORD, Event, StreamEvent, UserHistory
 from app.store import SHORTEST_TIMEOUT, Script, troubles
 from app.wire import Wire, command
@@ -81,9 +80,8 @@ class History:
         # Ids must outlive the records: an event in the history is never taken twice.
         self._limits = (cap, stream_cap // PARTITIONS, max(GENERATION, cap), ttl_seconds)
         self._wire = wire
-        self._appends: list[tuple[list[tuple[list[str], list[Any]]], asyncio.Future[list[Any]]]] = []
-        self._appending: asyncio.Task[None] | None = None
-        self._append, self._forget, self._reclaim = Script("append.lua"), Script("forget.lua"), Script("reclaim.lua")
+        self._appends = Appends(redis, Script("append.lua"), wire)
+        self._forget, self._reclaim = Script("forget.lua"), Script("reclaim.lua")
 
     async def append(self, events: Sequence[Event]) -> list[bool]:
         """Keeps events, each where its time belongs. True for one accepted, False for one whose id the user has used.
@@ -101,7 +99,7 @@ class History:
                 arguments[event.user] = [GROUP, event.user, *self._limits]
             arguments[event.user] += (event.event_id, event.packed(f"events.{number}"), event.recommendation_id or "")
             numbers[event.user].append(number)
-        replies = await self._append_together([(_keys(user), arguments[user]) for user in numbers])
+        replies = await self._appends.run([(_keys(user), arguments[user]) for user in numbers])
         accepted = [False] * len(events)
         for places, flags in zip(numbers.values(), replies, strict=True):
             for place, flag in zip(places, flags, strict=True):
@@ -129,35 +127,6 @@ class History:
             else:
                 found = await self.redis.mget(keys)
         return [UserHistory.of(packed) for packed in found[: len(users)]], found[len(users) :]
-
-    async def _append_together(self, calls: list[tuple[list[str], list[Any]]]) -> list[Any]:
-        """Appends for many at once: what comes while a round trip is under way makes the next one together."""
-        answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._appends.append((calls, answered))
-        if self._appending is None:
-            self._appending = asyncio.create_task(self._append_all(), name="appends")
-        return await answered
-
-    async def _append_all(self) -> None:
-        try:
-            while self._appends:
-                waiting, self._appends = self._appends, []
-                try:
-                    replies = await self._append.run(
-                        self.redis, [call for calls, _ in waiting for call in calls], self._wire
-                    )
-                except Exception as error:  # each of them has to know
-                    for _, answered in waiting:
-                        if not answered.done():
-                            answered.set_exception(error)
-                    continue
-                rest = iter(replies)
-                for calls, answered in waiting:
-                    mine = list(islice(rest, len(calls)))
-                    if not answered.done():
-                        answered.set_result(mine)
-        finally:
-            self._appending = None
 
     async def forget(self, user: str) -> int:
         """Deletes every key and stream entry of this user, in one step; forgetting an unknown user is fine.

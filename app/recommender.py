@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app import announcement, engine, succession
+from app import announcement, engine, succession, waiting
 from app.catalogue import VERSION_KEY, Catalogue
 from app.errors import NotFound, NotReady, StoreUnavailable
 from app.event import UserHistory
@@ -45,7 +45,7 @@ Stock = tuple[list[Entry], dict[str, int], int]
 """Items as they were put, the handle of every item, and the version of the catalogue that these are."""
 
 
-class Observer(engine.Observer, succession.Observer, Protocol):
+class Observer(waiting.Observer, succession.Observer, Protocol):
     """Told what the engine does and which snapshot is served."""
 
 
