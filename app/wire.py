@@ -16,6 +16,8 @@ from redis.asyncio import Redis, SSLConnection
 from redis.exceptions import AuthenticationError, ConnectionError, NoScriptError, ResponseError, TimeoutError
 
 Part = str | bytes | int
+GRACE = 0.05
+"""Seconds."""
 
 
 def command(parts: Iterable[Part]) -> bytes:
@@ -101,15 +103,20 @@ class Line(asyncio.Protocol):
         answered: asyncio.Future[list[Any]] = loop.create_future()
         self._waiting.append((count, [], answered))
         self._transport.write(commands)
-        # Replies come in order: one that does not come stands in the way of all after it.
-        alarm = loop.call_later(timeout, self.hang_up, TimeoutError("Redis did not answer in time."))
+        alarm = loop.call_later(timeout, self._late, answered)
         try:
             return await answered
         finally:
-            if answered.done() and not answered.cancelled():
-                alarm.cancel()
-            else:
-                answered.add_done_callback(lambda _: alarm.cancel())
+            alarm.cancel()
+
+    def _late(self, answered: asyncio.Future[list[Any]]) -> None:
+        # If the loop itself was held up, the reply may be here and unread: it gets a turn first.
+        asyncio.get_running_loop().call_later(GRACE, self._give_up, answered)
+
+    def _give_up(self, answered: asyncio.Future[list[Any]]) -> None:
+        # Replies come in order: one that does not come stands in the way of all after it.
+        if not answered.done():
+            self.hang_up(TimeoutError("Redis did not answer in time."))
 
     def hang_up(self, error: Exception) -> None:
         """Fail everyone who waits."""
