@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -45,7 +46,10 @@ def serving(command: Sequence[str], port: int, log: Path, environment: dict[str,
     """Run `command`, wait until it answers a recommendation on `port`, and stop it when the block ends."""
     began = time.perf_counter()
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=dict(os.environ) | environment)
+        # A session of its own, so that the processes it starts end with it.
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, env=dict(os.environ) | environment, start_new_session=True
+        )
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}") as client:
             while not _answers(client):
@@ -58,7 +62,10 @@ def serving(command: Sequence[str], port: int, log: Path, environment: dict[str,
         try:
             process.wait(20)
         except subprocess.TimeoutExpired:
-            process.kill()
+            pass
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
