@@ -109,7 +109,9 @@ class Succession:
                 raise SnapshotRefused(f"Version {version} cannot be gone back to; the log says why.") from error
             self._pointer = version
             if not astray:
-                await self._serve(target)
+                # At once: whoever goes back does not want another answer of what is served.
+                self._engine.swap(target)
+                self._say(target)
 
     async def _catch_up(self) -> None:
         pointer = snapshot.current(self._root)
@@ -130,6 +132,9 @@ class Succession:
 
     async def _serve(self, served: Served) -> None:
         await self._engine.succeed(served)
+        self._say(served)
+
+    def _say(self, served: Served) -> None:
         self._observer.serving(served.manifest.version, served.manifest.created)
         log.info("serving snapshot %s on %s", served.manifest.version, self._device)
 
