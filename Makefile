@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test check bench report rectools clean
+.PHONY: serve test check bench bench-serving report rectools clean
 
 serve: .venv/.local
 	$(BIN)/innerloop serve --demo
@@ -18,6 +18,12 @@ check: .venv/.dev
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks.adaptation
+
+# Needs wrk on the PATH.
+bench-serving: .venv/.dev
+	$(BIN)/pip install -q -c constraints.txt -e '.[rivals]'
+	$(BIN)/python -m benchmarks.serving --against empty,naive,implicit,melu,litserve \
+		--json benchmarks/results/serving.json --plots docs/performance
 
 report: .venv/.dev
 	$(BIN)/python -m benchmarks.report

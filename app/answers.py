@@ -35,6 +35,12 @@ class Recommendation(BaseModel):
     degraded: bool = Field(description="True where the user's history could not be read: the items are popular ones.")
 
 
+class Recommendations(BaseModel):
+    """An answer a user, in the order they were asked for."""
+
+    answers: list[Recommendation]
+
+
 class ItemsStored(BaseModel):
     items: int
     catalogue: int = Field(description="The catalogue's version with these items in it.")

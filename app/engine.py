@@ -1,4 +1,8 @@
-"""The engine owns the device: one queue, one loop, one thread; what waits when it falls idle is the next batch."""
+"""The engine: a queue, a loop that reads, and a loop that owns the device.
+
+What waits when the reader falls idle is read together; who is known by that version of the history is answered at once.
+The others are computed together when the device falls idle, on the one thread that uses it.
+"""
 
 from __future__ import annotations
 
@@ -7,63 +11,52 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import perf_counter
-from typing import NamedTuple, Protocol
 
 import torch
+from torch import Tensor
 
+from app.acquaintance import Acquaintance
+from app.adapted import Adapted
 from app.errors import NotReady, Overloaded, StoreUnavailable
-from app.query import Answer, Query, Records
-from app.served import Served
+from app.event import UserHistory
+from app.query import Answer, Query
+from app.served import Outcome, Served
+from app.waiting import Observer, Waiting, alike, fail
 
 log = logging.getLogger(__name__)
 
-Reader = Callable[[Sequence[str]], Awaitable[Sequence[Records]]]
+Reader = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
 """Reads the stored histories of a batch's users, in their order. May swap in a newer `Served` before it returns."""
-
-
-class Observer(Protocol):
-    """Told what the engine does, as it does it."""
-
-    def stage(self, name: str, seconds: float) -> None:
-        """A batch spent this long in `redis` or `compute`; a query, in `queue`."""
-
-    def batch(self, size: int) -> None:
-        """So many queries are computed together."""
-
-    def shed(self) -> None:
-        """A query was refused because the queue was full."""
-
-    def fallback(self, reason: str) -> None:
-        """A query was answered without its user's history."""
-
-
-class Waiting(NamedTuple):
-    """A query in the queue, and who waits for its answer."""
-
-    query: Query
-    answer: asyncio.Future[Answer]
-    since: float
 
 
 class Engine:
     """Answers queries in batches. Start it on the loop it is to live on; `close` lets the queue drain."""
 
-    def __init__(self, read: Reader, observer: Observer, *, max_batch: int, queue_limit: int, threads: int) -> None:
+    def __init__(
+        self, read: Reader, observer: Observer, *, max_batch: int, queue_limit: int, threads: int, remembered: int = 0
+    ) -> None:
         """Args:
         read: the way to the stored histories.
-        max_batch: the most queries computed together.
+        max_batch: the most queries read together, or computed together.
         queue_limit: the most queries that may wait; one more is refused.
         threads: threads of a computation on the CPU.
+        remembered: the most users whose vectors are kept.
         """
         self._reader = read
         self._observer = observer
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._device_thread = ThreadPoolExecutor(1, "engine", initializer=torch.set_num_threads, initargs=(threads,))
+        self._remembered = remembered
+        self._adapted = Adapted(remembered)
+        self._next: Acquaintance | None = None
         self._queue: deque[Waiting] = deque()
-        self._batch: list[Waiting] = []  # what is being answered
-        self._arrived = asyncio.Event()
+        self._reading: list[Waiting] = []
+        self._unknown: deque[Waiting] = deque()  # read, and waiting for the device
+        self._computing: list[Waiting] = []
+        self._arrived, self._wanted = asyncio.Event(), asyncio.Event()
         self._closing = False
         self._loop: asyncio.Task[None] | None = None
         self._served: Served | None = None
@@ -77,7 +70,7 @@ class Engine:
     @property
     def depth(self) -> int:
         """How many queries wait."""
-        return len(self._queue)
+        return len(self._queue) + len(self._unknown)
 
     @property
     def served(self) -> Served:
@@ -88,7 +81,38 @@ class Engine:
 
     def swap(self, served: Served) -> None:
         """Answer from `served` from the next batch on; a batch being computed keeps what it began with."""
+        same = self._served is not None and self._served.snapshot is served.snapshot
         self._served = served
+        if same:
+            self._adapted.renewed()
+        else:
+            self._adapted.clear()
+
+    async def succeed(self, served: Served) -> None:
+        """Swap, and know at once whom the one before knew of late.
+
+        What fails is raised, and what was served before goes on.
+        """
+        self._next = Acquaintance(self._remembered)
+        try:
+            await self._next.meet(self._adapted.latest(), served, self._reader, self._on_device)
+            adapted = self._next.adapted
+        finally:
+            self._next = None
+        self.swap(served)
+        self._adapted = adapted
+
+    def forget(self, user: str | None = None) -> None:
+        """Keep no vector of this user, or of anyone: neither one at hand nor one that is still being computed."""
+        for waiting in (*self._reading, *self._unknown, *self._computing):
+            if user is None or waiting.query.user == user:
+                waiting.remember, waiting.vector = False, None
+        if user is None:
+            self._adapted.clear()
+        else:
+            self._adapted.forget(user)
+        if self._next is not None:
+            self._next.forget(user)
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name="engine")
@@ -108,87 +132,157 @@ class Engine:
             Overloaded: too many wait already.
             NotReady: the engine is not running, or died meanwhile, or has nothing to serve.
         """
+        return await self._enter([query])[0]
+
+    async def ask_all(self, queries: Sequence[Query]) -> list[Answer]:
+        """As `ask`, for several at once: all of them are taken, or none."""
+        return [await answer for answer in self._enter(queries)]
+
+    def _enter(self, queries: Sequence[Query]) -> list[asyncio.Future[Answer]]:
         if not self.alive or self._closing:
             raise NotReady("The engine is not running.")
-        if len(self._queue) >= self._queue_limit:
+        # Where nobody waits even more than the limit are taken, or they never could be.
+        if self.depth and self.depth + len(queries) > self._queue_limit:
             self._observer.shed()
-            raise Overloaded(f"{len(self._queue)} requests are waiting already.", retry_after=self._drain_seconds())
-        waiting = Waiting(query, asyncio.get_running_loop().create_future(), perf_counter())
-        self._queue.append(waiting)
+            raise Overloaded(f"{self.depth} requests are waiting already.", retry_after=self._drain_seconds())
+        loop, now = asyncio.get_running_loop(), perf_counter()
+        entered = [Waiting(query, loop.create_future(), now) for query in queries]
+        self._queue.extend(entered)
         self._arrived.set()
-        return await waiting.answer
+        return [waiting.answer for waiting in entered]
 
     async def _run(self) -> None:
         try:
-            while batch := await self._collect():
-                try:
-                    records = await self._read(batch)
-                    answers = await self._compute(batch, records)
-                except Exception as error:
-                    log.exception("a batch of %d queries failed", len(batch))
-                    self._fail(batch, error)
-                else:
-                    self._resolve(batch, answers)
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._own_device(loops.create_task(self._read_all(), name="reader")), name="device")
         except Exception:
             log.exception("the engine died")
         finally:
-            self._fail([*self._batch, *self._queue], NotReady("The engine has stopped."))
+            everyone = [*self._reading, *self._queue, *self._unknown, *self._computing]
+            fail(everyone, NotReady("The engine has stopped."))
             self._queue.clear()
+            self._unknown.clear()
+
+    async def _read_all(self) -> None:
+        """Read batch after batch, and answer who is known."""
+        while batch := await self._collect():
+            try:
+                await self._read(batch)
+            except Exception as error:
+                log.exception("a batch of %d queries could not be read", len(batch))
+                fail(batch, error)
+                continue
+            for waiting in batch:
+                if not self._answered(waiting):
+                    self._unknown.append(waiting)
+            self._reading = []
+            if self._unknown:
+                self._wanted.set()
+
+    async def _own_device(self, reader: asyncio.Task[None]) -> None:
+        """Compute batch after batch, for as long as the reader brings any."""
+        reader.add_done_callback(lambda _: self._wanted.set())
+        while True:
+            self._computing = []
+            while self._unknown and len(self._computing) < self._max_batch:
+                waiting = self._unknown.popleft()
+                if not waiting.answer.done() and not self._answered(waiting):
+                    self._computing.append(waiting)
+            if self._computing:
+                self._observer.batch(len(self._computing))
+                try:
+                    await self._compute(self._computing)
+                except Exception as error:
+                    log.exception("a batch of %d queries failed", len(self._computing))
+                    fail(self._computing, error)
+            elif reader.done():
+                return
+            else:
+                self._wanted.clear()
+                await self._wanted.wait()
 
     async def _collect(self) -> list[Waiting]:
         """Wait for queries and take what is there, at most `max_batch`; nothing when closing and none is left."""
-        self._batch = []
-        while not self._batch:
+        batch: list[Waiting] = []
+        while not batch:
             if not self._queue:
                 if self._closing:
                     return []
                 self._arrived.clear()
                 await self._arrived.wait()
-            while self._queue and len(self._batch) < self._max_batch:
+            while self._queue and len(batch) < self._max_batch:
                 waiting = self._queue.popleft()
                 if not waiting.answer.done():  # else its client has left
-                    self._batch.append(waiting)
+                    batch.append(waiting)
+        self._reading = batch
         now = perf_counter()
-        for waiting in self._batch:
+        for waiting in batch:
             self._observer.stage("queue", now - waiting.since)
-        self._observer.batch(len(self._batch))
-        return self._batch
+        return batch
 
-    async def _read(self, batch: Sequence[Waiting]) -> list[Records | None]:
-        """The stored history of each query, in one round trip; None for one that needs none, or could not be read."""
+    async def _read(self, batch: Sequence[Waiting]) -> None:
+        """Bring the stored history of each query in one round trip; None stays where it could not be read."""
         started = perf_counter()
-        users = [waiting.query.user for waiting in batch if waiting.query.stored and waiting.query.user is not None]
-        found: Sequence[Records | None]
+        users = {
+            waiting.query.user: None for waiting in batch if waiting.query.stored and waiting.query.user is not None
+        }
         try:
-            found = await self._reader(users)
+            found = dict(zip(users, await self._reader(list(users)), strict=True))
         except StoreUnavailable:
-            found = [None] * len(users)
-            for _ in users:
-                self._observer.fallback("store-unavailable")
+            found = {}
+        for waiting in batch:
+            if waiting.query.stored:
+                waiting.history = found.get(str(waiting.query.user))
+                if waiting.history is None:
+                    self._observer.fallback("store-unavailable")
         self._observer.stage("redis", perf_counter() - started)
-        rest = iter(found)
-        return [next(rest) if waiting.query.stored else None for waiting in batch]
 
-    async def _compute(self, batch: Sequence[Waiting], records: Sequence[Records | None]) -> list[Answer]:
+    def _answered(self, waiting: Waiting) -> bool:
+        """Answer a query whose answer is known for just this history; else bring the vector, if that is known."""
+        query, history = waiting.query, waiting.history
+        if query.user is None or history is None or not waiting.remember:
+            return False
+        known = self._adapted.find(query.user, history.version)
+        if known is None:
+            return False
+        if known.answer is None or known.k != query.k or not query.plain:
+            waiting.vector = known.vector
+            return False
+        waiting.give(known.answer)
+        return True
+
+    async def _compute(self, batch: Sequence[Waiting]) -> None:
         started = perf_counter()
-        queries = [waiting.query for waiting in batch]
-        loop = asyncio.get_running_loop()
-        answers = await loop.run_in_executor(self._device_thread, self.served.answer, queries, records)
+        served = self.served
+        groups = alike(batch)
+        firsts = [each[0] for each in groups]
+        outcome = await self._on_device(
+            served,
+            [waiting.query for waiting in firsts],
+            [waiting.history for waiting in firsts],
+            [waiting.vector for waiting in firsts],
+        )
+        for group, answer, vector, complete in zip(groups, *outcome, strict=True):
+            query, history = group[0].query, group[0].history
+            remember = served is self._served and all(waiting.remember for waiting in group)
+            if remember and vector is not None and query.stored and history is not None:
+                self._adapted.keep(query, history.version, vector, answer, complete=complete)
+            for waiting in group:
+                waiting.give(answer)
         seconds = perf_counter() - started
         self._observer.stage("compute", seconds)
         self._batch_seconds = 0.8 * self._batch_seconds + 0.2 * seconds if self._batch_seconds else seconds
-        return answers
 
-    def _resolve(self, batch: Sequence[Waiting], answers: Sequence[Answer]) -> None:
-        for waiting, answer in zip(batch, answers, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(answer)
-
-    def _fail(self, batch: Sequence[Waiting], error: Exception) -> None:
-        for waiting in batch:
-            if not waiting.answer.done():
-                waiting.answer.set_exception(error)
+    async def _on_device(
+        self,
+        served: Served,
+        queries: Sequence[Query],
+        histories: Sequence[UserHistory | None],
+        known: Sequence[Tensor | None] | None = None,
+    ) -> Outcome:
+        work = partial(served.compute, queries, histories, known or [None] * len(queries))
+        return await asyncio.get_running_loop().run_in_executor(self._device_thread, work)
 
     def _drain_seconds(self) -> float:
         """About how long the queue takes to empty, from how long recent batches took."""
-        return self._batch_seconds * (1 + len(self._queue) / self._max_batch)
+        return self._batch_seconds * (1 + self.depth / self._max_batch)

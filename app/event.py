@@ -55,17 +55,22 @@ class Event:
 
 
 class UserHistory(NamedTuple):
-    """`records` is (n,) of RECORD, newest last, read-only. A user without a history has version 0 and no records."""
+    """A history as Redis keeps it. A user without one has version 0 and no records."""
 
     version: int
-    records: NDArray[np.void]
+    packed: bytes  # the records, newest last
+
+    @property
+    def records(self) -> NDArray[np.void]:
+        """(n,) of RECORD, newest last, read-only."""
+        return np.frombuffer(self.packed, RECORD)
 
     @classmethod
-    def of(cls, packed: bytes | None) -> UserHistory:
-        """From the string in Redis, without a copy: the version, 8 bytes little-endian, then the records."""
-        if packed is None:
+    def of(cls, stored: bytes | None) -> UserHistory:
+        """From the string in Redis: the version, 8 bytes little-endian, then the records."""
+        if stored is None:
             return NOTHING
-        return cls(int.from_bytes(packed[:_HEAD], "little"), np.frombuffer(packed, RECORD, offset=_HEAD))
+        return cls(int.from_bytes(stored[:_HEAD], "little"), stored[_HEAD:])
 
 
 def in_order(times: NDArray[np.float64]) -> bool:
@@ -73,7 +78,7 @@ def in_order(times: NDArray[np.float64]) -> bool:
     return len(times) < 2 or bool((times != times[0]).any())
 
 
-NOTHING = UserHistory(0, np.frombuffer(b"", RECORD))
+NOTHING = UserHistory(0, b"")
 
 
 class StreamEvent(NamedTuple):

@@ -7,6 +7,7 @@ full history is on the stream and never in the history. Every key carries the ha
     il:{p}:history:<user>   the packed string, at most `cap` records
     il:{p}:ids:<user>       HASH event id -> stream entry, and ids-old: the generation before it
     il:{p}:stream           events for the worker; an entry goes when it is done, forgotten, or one too many
+    il:forgotten            how often a user was forgotten, whoever it was
 
 An event id is remembered for at least the user's next GENERATION events.
 
@@ -25,10 +26,13 @@ from zlib import crc32
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
+from app.appends import Appends
 from app.event import RECORD, Event, StreamEvent, UserHistory
 from app.store import SHORTEST_TIMEOUT, Script, troubles
+from app.wire import Wire, command
 
 __all__ = [
+    "FORGOTTEN_KEY",
     "GENERATION",
     "GROUP",
     "PARTITIONS",
@@ -41,6 +45,7 @@ __all__ = [
 ]
 
 PARTITIONS = 16
+FORGOTTEN_KEY = "il:forgotten"
 GENERATION = 1024
 GROUP = "refresher"
 BLOCK_MS = int(SHORTEST_TIMEOUT * 1000 / 2)
@@ -49,12 +54,21 @@ BLOCK_MS = int(SHORTEST_TIMEOUT * 1000 / 2)
 class History:
     """Every user key in Redis. Methods raise StoreUnavailable when Redis cannot answer."""
 
-    def __init__(self, redis: Redis, *, cap: int = 200, stream_cap: int = 100_000, ttl_seconds: int = 0) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        cap: int = 200,
+        stream_cap: int = 100_000,
+        ttl_seconds: int = 0,
+        wire: Wire | None = None,
+    ) -> None:
         """
         Args:
             cap: the most records a user keeps.
             stream_cap: about the most entries that wait for the worker, over all partitions; the oldest go first.
             ttl_seconds: forget a user this long after the last event; 0 for never.
+            wire: a faster way for what is read and appended; without one the client does that too.
         Raises:
             ValueError: a bound that is out of range.
         """
@@ -65,7 +79,9 @@ class History:
         self.ttl_seconds = ttl_seconds
         # Ids must outlive the records: an event in the history is never taken twice.
         self._limits = (cap, stream_cap // PARTITIONS, max(GENERATION, cap), ttl_seconds)
-        self._append, self._forget, self._reclaim = Script("append.lua"), Script("forget.lua"), Script("reclaim.lua")
+        self._wire = wire
+        self._appends = Appends(redis, Script("append.lua"), wire)
+        self._forget, self._reclaim = Script("forget.lua"), Script("reclaim.lua")
 
     async def append(self, events: Sequence[Event]) -> list[bool]:
         """Keeps events, each where its time belongs. True for one accepted, False for one whose id the user has used.
@@ -83,7 +99,7 @@ class History:
                 arguments[event.user] = [GROUP, event.user, *self._limits]
             arguments[event.user] += (event.event_id, event.packed(f"events.{number}"), event.recommendation_id or "")
             numbers[event.user].append(number)
-        replies = await self._append.run(self.redis, [(_keys(user), arguments[user]) for user in numbers])
+        replies = await self._appends.run([(_keys(user), arguments[user]) for user in numbers])
         accepted = [False] * len(events)
         for places, flags in zip(numbers.values(), replies, strict=True):
             for place, flag in zip(places, flags, strict=True):
@@ -104,12 +120,27 @@ class History:
         if not keys:
             return [], []
         with troubles():
-            found: list[Any] = await self.redis.mget(keys)
+            if self._wire is not None:
+                (found,) = await self._wire.call(command(("MGET", *keys)), 1)
+                if isinstance(found, Exception):
+                    raise found
+            else:
+                found = await self.redis.mget(keys)
         return [UserHistory.of(packed) for packed in found[: len(users)]], found[len(users) :]
 
-    async def forget(self, user: str) -> None:
-        """Deletes every key and stream entry of this user, in one step. Forgetting an unknown user does nothing."""
+    async def forget(self, user: str) -> int:
+        """Deletes every key and stream entry of this user, in one step; forgetting an unknown user is fine.
+
+        Returns how often anyone was forgotten, under FORGOTTEN_KEY: whoever remembers users by another way watches it.
+        """
         await self._forget.run(self.redis, [(_keys(user), (GROUP, self.ttl_seconds))])
+        with troubles():
+            try:
+                return int(await self.redis.incr(FORGOTTEN_KEY))
+            except ResponseError:
+                # A full Redis counts no further, but it deletes: that is a change to be seen, too.
+                await self.redis.delete(FORGOTTEN_KEY)
+                return 0
 
     async def fresh(self, consumer: str, count: int = 256, block_ms: int = 1000) -> list[StreamEvent]:
         """Events no worker has been given yet: at most `count` (or one a partition), waiting up to `block_ms` for some.

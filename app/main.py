@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import AsyncIterator
@@ -16,6 +17,7 @@ from app.body import BodyLimit
 from app.catalogue import Catalogue
 from app.encoding import Encoding
 from app.errors import StoreUnavailable
+from app.express import Express
 from app.heartbeat import Heartbeat
 from app.history import History
 from app.recommender import Recommender
@@ -24,6 +26,7 @@ from app.routes.access import Parts
 from app.settings import Settings, SettingsError
 from app.store import connect
 from app.telemetry import Metrics, RequestTelemetry
+from app.wire import Wire
 from models.manifest import SnapshotError
 
 log = logging.getLogger(__name__)
@@ -69,6 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.failure = None
+    app.add_middleware(Express)
     app.add_middleware(BodyLimit, limit=settings.max_body)
     app.add_middleware(RequestTelemetry, metrics=metrics)
     app.include_router(router())
@@ -84,11 +88,15 @@ async def _parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
     async with AsyncExitStack() as stack:
         redis = connect(str(settings.redis_url), connections=settings.redis_connections, timeout=settings.redis_timeout)
         stack.push_async_callback(redis.aclose)
+        wire = Wire.of(redis)
+        if wire is not None:
+            stack.callback(wire.close)
         history = History(
             redis,
             cap=settings.history_length,
             stream_cap=settings.stream_length,
             ttl_seconds=settings.history_days * DAY,
+            wire=wire,
         )
         catalogue = Catalogue(redis)
         encoding = Encoding(settings.data_folder / "content.sqlite")
@@ -103,9 +111,13 @@ async def _parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             threads=settings.threads or _threads(),
             max_batch=settings.batch,
             queue_limit=settings.queue,
+            remembered=settings.cache,
             poll=settings.poll,
         )
         await recommender.start()
+        # What has been built lives as long as the process: no collection need look at it again.
+        gc.collect()
+        gc.freeze()
         stack.push_async_callback(recommender.close)
         metrics.watch_queue(lambda: recommender.depth)
         lag = asyncio.create_task(_measure_lag(history, metrics), name="lag")

@@ -38,6 +38,11 @@ def install(app: FastAPI) -> None:
 
 async def _domain(_request: Request, error: Exception) -> Response:
     assert isinstance(error, InnerloopError)  # noqa: S101  registered for nothing else
+    return of(error)
+
+
+def of(error: InnerloopError) -> Response:
+    """An error of ours as a problem."""
     body = error.problem()
     field = body.pop("field", None)
     if field is not None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.item import Item
-
-Records = NDArray[np.void]
-"""A user's history as stored, newest last: a structured array with the fields handle, kind and value."""
 
 
 class Inline(NamedTuple):
@@ -41,15 +38,31 @@ class Query:
         """Whether the user's history must be read before this can be answered."""
         return self.user is not None and self.history is None and self.like is None
 
+    @property
+    def plain(self) -> bool:
+        """Whether the user and `k` are all there is to it, so that the same history has the same answer."""
+        return (
+            self.stored
+            and self.candidates is None
+            and self.categories is None
+            and not self.exclude
+            and not self.include_seen
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user."""
+    """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user.
+
+    It may be given to many who ask the same: nobody changes it. `written` is for its reader to note what it has made
+    of the items, without scores and with them.
+    """
 
     items: list[str]
     scores: list[float]
     snapshot: str
     degraded: bool = False
+    written: dict[bool, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Entry(NamedTuple):

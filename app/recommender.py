@@ -20,11 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from app import announcement, engine, succession
+from app import announcement, engine, succession, waiting
 from app.catalogue import VERSION_KEY, Catalogue
 from app.errors import NotFound, NotReady, StoreUnavailable
-from app.history import History
-from app.query import Answer, Entry, Query, Records
+from app.event import UserHistory
+from app.history import FORGOTTEN_KEY, History
+from app.query import Answer, Entry, Query
 from app.served import UNKNOWN, Served
 from models.item import Item
 from models.learner import Learner
@@ -33,6 +34,7 @@ from models.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
+WITH_EVERY_READ = (VERSION_KEY, announcement.KEY, FORGOTTEN_KEY)
 RETRY = 0.25
 """Seconds between looks for a Redis that is away."""
 
@@ -43,7 +45,7 @@ Stock = tuple[list[Entry], dict[str, int], int]
 """Items as they were put, the handle of every item, and the version of the catalogue that these are."""
 
 
-class Observer(engine.Observer, succession.Observer, Protocol):
+class Observer(waiting.Observer, succession.Observer, Protocol):
     """Told what the engine does and which snapshot is served."""
 
 
@@ -62,13 +64,14 @@ class Recommender:
         threads: int = 1,
         max_batch: int = 64,
         queue_limit: int = 512,
+        remembered: int = 0,
         poll: float = 1.0,
     ) -> None:
         """Args:
         path: a snapshots folder or its `current`, both followed as they move, or one version, to stay on.
         encode: how the text of an item that is put becomes a content vector.
         device: `auto`, or what torch calls it.
-        threads, max_batch, queue_limit: the engine's.
+        threads, max_batch, queue_limit, remembered: the engine's.
         poll: seconds between looks at `current` and at the catalogue, which a quiet replica sees no other way.
         """
         self._history = history
@@ -78,11 +81,17 @@ class Recommender:
         self._max_batch = max_batch
         self._poll = poll
         self._engine = engine.Engine(
-            self._read, observer, max_batch=max_batch, queue_limit=queue_limit, threads=threads
+            self._read,
+            observer,
+            max_batch=max_batch,
+            queue_limit=queue_limit,
+            threads=threads,
+            remembered=remembered,
         )
         self._succession = succession.Succession(path, self._engine, self._prepare, observer, device)
         self._away = False  # Redis; while it is, no batch waits for it
         self._announced: bytes | None = None
+        self._forgotten = 0  # how often anyone was forgotten anywhere, as far as this process has acted on it
         self._illegible: int | None = None  # a version of the catalogue that is not to be tried again
         self._look = asyncio.Event()
         self._renewing = asyncio.Lock()
@@ -145,6 +154,17 @@ class Recommender:
             answer = await self._engine.ask(replace(query, categories=None))
         return answer
 
+    async def recommend_all(self, queries: Sequence[Query]) -> list[Answer]:
+        """The best items for each of several, as `recommend` has them. Raises Overloaded or NotReady."""
+        return await self._engine.ask_all(queries)
+
+    async def forget(self, user: str) -> None:
+        """Leave nothing of a user: no key, no vector here, soon none in any other process. Raises StoreUnavailable."""
+        count = await self._history.forget(user)
+        self._engine.forget(user)
+        if count == self._forgotten + 1:
+            self._forgotten = count
+
     async def similar(self, item_id: str, k: int) -> Answer:
         """The items most like this one. Raises NotFound, Overloaded or NotReady."""
         answer = await self._engine.ask(Query(like=item_id, k=k))
@@ -175,20 +195,29 @@ class Recommender:
         await self._succession.go_back()
         return self.manifest
 
-    async def _read(self, users: Sequence[str]) -> list[Records]:
+    async def _read(self, users: Sequence[str]) -> list[UserHistory]:
         """The engine's way to the histories: one MGET, which also says whether catalogue or snapshot have moved."""
         if self._away:
             raise StoreUnavailable("Redis does not answer.")
         try:
-            histories, (version, announced) = await self._history.read_with(users, (VERSION_KEY, announcement.KEY))
-            await self._renew_if_moved(int(version or 0))
+            return await self._read_and_notice(users)
         except StoreUnavailable as error:
             self._lose(error)
             raise
+
+    async def _read_and_notice(self, users: Sequence[str]) -> list[UserHistory]:
+        """Histories; and what has happened meanwhile: the catalogue moved, a snapshot came, someone was forgotten."""
+        histories, (version, announced, forgotten) = await self._history.read_with(users, WITH_EVERY_READ)
+        count = int(forgotten or 0)
+        if count != self._forgotten:
+            # By another process, and who it was is known to nobody any more: all go.
+            self._forgotten = count
+            self._engine.forget()
+        await self._renew_if_moved(int(version or 0))
         if announced != self._announced:
             self._announced = announced
             self._look.set()
-        return [history.records for history in histories]
+        return histories
 
     def _lose(self, error: StoreUnavailable) -> None:
         if not self._away:
@@ -257,7 +286,7 @@ class Recommender:
     async def _look_at_redis(self) -> None:
         """Bring the items of a catalogue that has moved; a Redis that was away is back once they are here."""
         try:
-            await self._renew_if_moved(await self._catalogue.version())
+            await self._read_and_notice(())
         except StoreUnavailable as error:
             self._lose(error)
             return

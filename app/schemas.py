@@ -215,6 +215,15 @@ class RecommendIn(Wire):
     scores: bool = Field(False, description="Give each item's score.")
 
 
+class RecommendBatchIn(Wire):
+    """Users who are all to be recommended to, under the same conditions."""
+
+    users: list[Id] = Field(min_length=1, max_length=256, description="Unknown users are fine.")
+    k: Annotated[int, BeforeValidator(_whole)] = Field(10, ge=1, le=100)
+    include_seen: bool = Field(False, description="Also recommend what is in the histories.")
+    scores: bool = Field(False, description="Give each item's score.")
+
+
 class ItemIn(Wire):
     """An item as it is to be from now on."""
 

@@ -9,25 +9,38 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.event import in_order
-from app.query import Answer, Entry, Query, Records
+from app.event import UserHistory
+from app.query import Answer, Entry, Query
+from app.support import Events, Rows, decode
 from models.episode import History, pack
-from models.index import Exact, Index
-from models.interaction import KINDS, RatingScale
+from models.index import Barred, Index
+from models.interaction import RatingScale
 from models.item import Item
 from models.learner import Learner
+from models.quantised import index_for
 from models.snapshot import CONTENT, POPULARITY, Manifest, Snapshot
 
 UNKNOWN = -1
 """The version of a catalogue that could not be read."""
 
-Rows = NDArray[np.int64]
+SLOTS = 800
+"""Events adapted to at once, about: what the caches hold. Users are padded to the longest among them, so those of like
+length go together."""
+
+
+class Outcome(NamedTuple):
+    """What came of a batch."""
+
+    answers: list[Answer]
+    vectors: list[Tensor | None]  # (d,) of each query's user, None where nobody was adapted to
+    complete: list[bool]  # whether a vector stands for the whole history, with no event on an item that is not here
 
 
 class Served:
@@ -62,16 +75,22 @@ class Served:
         )
         self.rows = {item.id: row for row, item in enumerate(self.items)}
         self._row_of_handle = _row_of_handle(self.rows, handles or {})
-        self._available = np.array([item.available for item in self.items], np.bool_)
         self._rows_of_category = _rows_of_category(self.items)
         self._scale = RatingScale(*snapshot.manifest.scale)
         with torch.inference_mode():
             extra = torch.from_numpy(np.stack([content for _, content in fitting])) if fitting else None
             self._vectors, biases = learner.catalogue(extra)
+            available = torch.tensor([item.available for item in self.items]).to(biases.device)
             popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(fitting))]).log1p().to(biases)
-            self._by_taste: Index = Exact(self._vectors, biases)
-            self._by_likeness: Index = Exact(self._vectors, torch.zeros_like(biases))
-            self._by_popularity: Index = Exact(self._vectors[:, :0], popularity)
+            nobody = pack([History(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))], 1)
+            self._prior = _finite(learner.user_vectors(self._vectors, nobody.to(biases.device)))[0]
+            self._by_taste = self._index(self._vectors, biases, available)
+            self._by_likeness = self._index(self._vectors, torch.zeros_like(biases), available)
+            self._by_popularity = self._index(self._vectors[:, :0], popularity, available)
+
+    @staticmethod
+    def _index(vectors: Tensor, biases: Tensor, available: Tensor) -> Index:
+        return index_for(vectors, biases.where(available, -torch.inf))
 
     @property
     def manifest(self) -> Manifest:
@@ -81,40 +100,65 @@ class Served:
         """The same snapshot with the catalogue in another state."""
         return Served(self.learner, self.snapshot, put, handles, catalogue_version)
 
-    def answer(self, queries: Sequence[Query], records: Sequence[Records | None]) -> list[Answer]:
+    def answer(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> list[Answer]:
+        """As `compute`, the answers alone."""
+        return self.compute(queries, histories, [None] * len(queries)).answers
+
+    def compute(
+        self,
+        queries: Sequence[Query],
+        histories: Sequence[UserHistory | None],
+        known: Sequence[Tensor | None],
+    ) -> Outcome:
         """Answer a batch of B queries at once, each as it would be answered alone.
 
         Args:
-            records: each query's stored history; None where it was not read: a query that needs it is then degraded.
+            histories: each query's stored history; None where it was not read: a query that needs it is then degraded.
                 An event on an item that is no longer here is passed over.
+            known: the vector, (d,), of a query's user where it is at hand for just this history; None to adapt.
         """
-        histories = self._histories(queries, records)
+        events = decode(queries, histories, self._row_of_handle, self.rows, self._scale)
         groups: dict[str, list[int]] = defaultdict(list)
         for at, query in enumerate(queries):
             if query.like is not None:
                 groups["likeness" if query.like in self.rows else "nothing"].append(at)
             else:
-                groups["popularity" if query.stored and records[at] is None else "taste"].append(at)
+                groups["popularity" if query.stored and histories[at] is None else "taste"].append(at)
         answers = {at: Answer([], [], self.snapshot.version) for at in groups["nothing"]}
+        vectors: list[Tensor | None] = list(known)
         with torch.inference_mode():
             if group := groups["taste"]:
-                support = pack([histories[at] for at in group], self.learner.config.length)
-                users = self.learner.user_vectors(self._vectors, support.to(self._vectors.device))
-                # A vector that is not finite would make every score so; zero leaves the biases.
-                users = users.where(users.isfinite().all(-1, keepdim=True), 0.0)
-                answers |= self._ranked(self._by_taste, users, group, queries, histories)
+                self._adapt([at for at in group if vectors[at] is None], events, vectors)
+                users = torch.stack([vector for at in group if (vector := vectors[at]) is not None])
+                answers |= self._ranked(self._by_taste, users, group, queries, events)
             if group := groups["likeness"]:
                 users = self._vectors[[self.rows[str(queries[at].like)] for at in group]]
-                answers |= self._ranked(self._by_likeness, users, group, queries, histories)
+                answers |= self._ranked(self._by_likeness, users, group, queries, events)
             if group := groups["popularity"]:
                 users = self._vectors.new_zeros(len(group), 0)
-                answers |= self._ranked(self._by_popularity, users, group, queries, histories, degraded=True)
-        return [answers[at] for at in range(len(queries))]
+                answers |= self._ranked(self._by_popularity, users, group, queries, events, degraded=True)
+        return Outcome([answers[at] for at in range(len(queries))], vectors, events.complete.tolist())
 
     def warm(self, largest: int) -> None:
         """Answer made-up batches of one and of `largest` queries, so that no real one pays for a first time."""
         for size in (1, largest):
             self.answer([Query()] * size, [None] * size)
+
+    def _adapt(self, places: Sequence[int], events: Events, vectors: list[Tensor | None]) -> None:
+        """Fill in the vectors of the queries at these places, those of like length together."""
+        counts = np.bincount(events.owner, minlength=len(vectors))
+        for at in places:
+            if not counts[at]:
+                vectors[at] = self._prior
+        places = sorted((at for at in places if counts[at]), key=counts.__getitem__)
+        while places:
+            # The longest first: so many users of that length.
+            together = max(1, SLOTS // min(int(counts[places[-1]]), self.learner.config.length))
+            places, part = places[:-together], places[-together:]
+            support = events.of(part).support(self.learner.config.length)
+            users = self.learner.user_vectors(self._vectors, support.to(self._vectors.device))
+            for at, user in zip(part, _finite(users), strict=True):
+                vectors[at] = user
 
     def _ranked(
         self,
@@ -122,32 +166,51 @@ class Served:
         users: Tensor,
         group: Sequence[int],
         queries: Sequence[Query],
-        histories: Sequence[History],
+        events: Events,
         degraded: bool = False,
     ) -> dict[int, Answer]:
-        allowed = torch.from_numpy(np.stack([self._allowed(queries[at], histories[at]) for at in group]))
-        hits = index.search(users, allowed.to(users.device), max(queries[at].k for at in group))
-        answers = {}
-        for at, rows, scores in zip(group, hits.rows.tolist(), hits.scores.tolist(), strict=True):
-            found = [row for row in rows[: queries[at].k] if row >= 0]
-            items = [self.items[row].id for row in found]
-            answers[at] = Answer(items, scores[: len(found)], self.snapshot.version, degraded)
+        """Answers by place in the batch. Masks of all rows are made only for those who ask for few of them."""
+        answers: dict[int, Answer] = {}
+        masked = [queries[at].candidates is not None or queries[at].categories is not None for at in group]
+        for few in (False, True):
+            chosen = [number for number, asked in enumerate(masked) if asked is few]
+            if not chosen:
+                continue
+            places = [group[number] for number in chosen]
+            asked = [queries[at] for at in places]
+            allowed = torch.from_numpy(np.stack([self._allowed(query) for query in asked])) if few else None
+            hits = index.search(
+                users if len(chosen) == len(users) else users[chosen],
+                None if allowed is None else allowed.to(users.device),
+                max(query.k for query in asked),
+                self._barred(asked, events.of(places)),
+            )
+            for at, query, rows, scores in zip(places, asked, hits.rows.tolist(), hits.scores.tolist(), strict=True):
+                found = [self.items[row].id for row in rows[: query.k] if row >= 0]
+                answers[at] = Answer(found, scores[: len(found)], self.snapshot.version, degraded)
         return answers
 
-    def _allowed(self, query: Query, history: History) -> NDArray[np.bool_]:
-        """Which rows may answer, (N,)."""
-        allowed = self._available.copy()
+    def _barred(self, queries: Sequence[Query], events: Events) -> Barred:
+        """What each has seen, and what each does not want."""
+        unseen = np.array([not query.include_seen for query in queries], np.bool_)[events.owner]
+        owners, rows = [events.owner[unseen]], [events.rows[unseen]]
+        for at, query in enumerate(queries):
+            if query.exclude or query.like is not None:
+                left_out = self._rows_of((*query.exclude, *((query.like,) if query.like is not None else ())))
+                owners.append(np.full(len(left_out), at))
+                rows.append(left_out)
+        device = self._vectors.device
+        return Barred(*(torch.from_numpy(np.concatenate(parts)).to(device) for parts in (owners, rows)))
+
+    def _allowed(self, query: Query) -> NDArray[np.bool_]:
+        """Which rows a query asks for, (N,)."""
+        allowed = np.ones(len(self.items), np.bool_)
         if query.candidates is not None:
             allowed &= self._marked(self._rows_of(query.candidates))
         if query.categories is not None:
             nothing = np.zeros(0, np.int64)
             parts = [self._rows_of_category.get(name, nothing) for name in query.categories]
             allowed &= self._marked(np.concatenate([nothing, *parts]))
-        if not query.include_seen:
-            allowed[history.rows] = False
-        allowed[self._rows_of(query.exclude)] = False
-        if query.like is not None:
-            allowed[self.rows[query.like]] = False
         return allowed
 
     def _marked(self, rows: Rows) -> NDArray[np.bool_]:
@@ -159,32 +222,10 @@ class Served:
         """The rows of those ids that have one."""
         return np.array([row for row in map(self.rows.get, ids) if row is not None], np.int64)
 
-    def _histories(self, queries: Sequence[Query], records: Sequence[Records | None]) -> list[History]:
-        """Each query's events on items that are here; all of the batch in a handful of array operations."""
-        rows, kinds, values, ordered = [], [], [], []
-        for query, stored in zip(queries, records, strict=True):
-            if query.history is not None:
-                rows.append(np.array([self.rows.get(item, -1) for item in query.history.items], np.int64))
-                kinds.append(np.asarray(query.history.kinds, np.int64))
-                values.append(np.asarray(query.history.values, np.float32))
-                ordered.append(True)
-            elif query.stored and stored is not None:
-                rows.append(self._row_of_handle[np.minimum(stored["handle"], len(self._row_of_handle) - 1)])
-                kinds.append(stored["kind"].astype(np.int64))
-                values.append(stored["value"])
-                ordered.append(in_order(stored["time"]))
-            else:
-                rows.append(np.zeros(0, np.int64))
-                kinds.append(np.zeros(0, np.int64))
-                values.append(np.zeros(0, np.float32))
-                ordered.append(True)
-        preference = self._scale.preference(np.concatenate(kinds), np.concatenate(values))
-        ends = np.cumsum([len(part) for part in rows])[:-1]
-        histories = []
-        for row, kind, liking, order in zip(rows, kinds, np.split(preference, ends), ordered, strict=True):
-            here = (row >= 0) & (kind < len(KINDS))
-            histories.append(History(row[here], kind[here], liking[here], order))
-        return histories
+
+def _finite(users: Tensor) -> Tensor:
+    """(B, d), zero for one that is not finite: it would make every score so, and zero leaves the biases."""
+    return users.where(users.isfinite().all(-1, keepdim=True), 0.0)
 
 
 def _row_of_handle(rows: Mapping[str, int], handles: Mapping[str, int]) -> Rows:

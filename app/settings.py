@@ -55,7 +55,10 @@ class Settings(BaseSettings):
         0, ge=0, le=1024, description="Threads of the model on the CPU; 0 for half the cores, up to 4."
     )
     batch: int = Field(64, ge=1, le=4096, description="The most requests the engine computes at once.")
-    queue: int = Field(512, ge=1, le=1_000_000, description="Requests that may wait for the engine; more get a 429.")
+    queue: int = Field(1024, ge=1, le=1_000_000, description="Requests that may wait for the engine; more get a 429.")
+    cache: int = Field(
+        20_000, ge=0, le=10_000_000, description="Users whose adapted vectors and last answers are kept in memory."
+    )
     poll: float = Field(1.0, gt=0, le=3600, description="Seconds between looks at the snapshot's `current` link.")
     refresh_events: int = Field(
         200, ge=1, le=1_000_000, description="The worker refreshes the model as soon as so many events are fresh,"

@@ -26,13 +26,16 @@ from redis.exceptions import (
 )
 
 from app.errors import StoreUnavailable
+from app.wire import Wire, command
 
 SHORTEST_TIMEOUT = 0.5
 """Seconds. The worker's blocking read waits up to half of this on the server, and must hear back in time."""
 
 AWAY = (ConnectionError, TimeoutError)
 UNABLE = (OutOfMemoryError, ReadOnlyError, MasterDownError, ClusterDownError, TryAgainError)
-SAYS_UNABLE = ("OOM ", "READONLY", "MISCONF", "LOADING", "BUSY ", "NOREPLICAS")
+SAYS_UNABLE = (
+    "OOM ", "READONLY", "MISCONF", "LOADING", "BUSY ", "NOREPLICAS", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN"
+)  # fmt: skip
 """What a reply says when it has no class of its own, or when Redis 6.2 wraps it in a script's error."""
 
 
@@ -89,7 +92,9 @@ class Script:
         self.source = resources.files("app").joinpath(file).read_text(encoding="utf-8")
         self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
 
-    async def run(self, redis: Redis, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+    async def run(
+        self, redis: Redis, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], wire: Wire | None = None
+    ) -> list[Any]:
         """Makes many calls in one round trip, each atomic by itself. Returns a reply a call.
 
         Raises:
@@ -103,14 +108,22 @@ class Script:
             with troubles():
                 if attempt:
                     await redis.script_load(self.source)
-                pipeline = redis.pipeline(transaction=False)
-                for number in waiting:
-                    keys, arguments = calls[number]
-                    pipeline.execute_command("EVALSHA", self.sha, len(keys), *keys, *arguments)
-                for number, reply in zip(waiting, await pipeline.execute(raise_on_error=False), strict=True):
+                found = await self._send(redis, [calls[number] for number in waiting], wire)
+                for number, reply in zip(waiting, found, strict=True):
                     replies[number] = reply
         with troubles():
             for reply in replies:
                 if isinstance(reply, Exception):
                     raise reply
         return replies
+
+    async def _send(
+        self, redis: Redis, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], wire: Wire | None
+    ) -> list[Any]:
+        parts = [("EVALSHA", self.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
+        if wire is not None:
+            return await wire.call(b"".join([command(each) for each in parts]), len(parts))
+        pipeline = redis.pipeline(transaction=False)
+        for each in parts:
+            pipeline.execute_command(*each)
+        return await pipeline.execute(raise_on_error=False)

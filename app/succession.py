@@ -64,13 +64,13 @@ class Succession:
         Raises SnapshotError where there is none.
         """
         if self._pinned is not None:
-            self._serve(await self._load(self._pinned))
+            await self._serve(await self._load(self._pinned))
             return
         self._pointer = snapshot.current(self._root)
         refused: SnapshotError | None = None
         for version in _line(self._root, self._pointer):
             try:
-                self._serve(await self._load(self._root / version))
+                await self._serve(await self._load(self._root / version))
                 return
             except SnapshotError as error:
                 self._leave_out(version, "unreadable")
@@ -109,7 +109,9 @@ class Succession:
                 raise SnapshotRefused(f"Version {version} cannot be gone back to; the log says why.") from error
             self._pointer = version
             if not astray:
-                self._serve(target)
+                # At once: whoever goes back does not want another answer of what is served.
+                self._engine.swap(target)
+                self._say(target)
 
     async def _catch_up(self) -> None:
         pointer = snapshot.current(self._root)
@@ -119,7 +121,7 @@ class Succession:
         if pointer == self._engine.served.snapshot.version:
             return
         try:
-            self._serve(await self._load(self._root / pointer))
+            await self._serve(await self._load(self._root / pointer))
         except SnapshotError:
             self._leave_out(pointer, "unreadable")
         except Exception:
@@ -128,8 +130,11 @@ class Succession:
     async def _load(self, folder: Path) -> Served:
         return await self._prepare(*await asyncio.to_thread(_restore, folder, self._device))
 
-    def _serve(self, served: Served) -> None:
-        self._engine.swap(served)
+    async def _serve(self, served: Served) -> None:
+        await self._engine.succeed(served)
+        self._say(served)
+
+    def _say(self, served: Served) -> None:
         self._observer.serving(served.manifest.version, served.manifest.created)
         log.info("serving snapshot %s on %s", served.manifest.version, self._device)
 

@@ -5,6 +5,7 @@ Letters: B queries, N items, d width, K results.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple, Protocol
 
 import torch
@@ -14,6 +15,7 @@ GRID = 4096
 """Scores are told apart to 1/4096 and ties go to the lower row. A matrix product rounds differently in a batch than
 alone, by far less than that: so a user gets the same items either way."""
 
+SPARE = 8
 _ROW_BITS = 28
 _NOTHING = torch.iinfo(torch.int64).min
 _CHUNK = 1 << 24  # scores held at once, so that a large catalogue does not multiply with a large batch
@@ -26,38 +28,101 @@ class Hits(NamedTuple):
     scores: Tensor  # (B, K) float32, -inf there
 
 
+class Barred(NamedTuple):
+    """Single rows that single queries may not be answered with, as P pairs; the same pair may come twice."""
+
+    queries: Tensor  # (P,) int64, places in the batch
+    rows: Tensor  # (P,) int64
+
+
 class Index(Protocol):
     """Anything that finds the items with the highest scores."""
 
-    def search(self, users: Tensor, allowed: Tensor, k: int) -> Hits:
-        """Up to `k` rows for each of `users`, (B, d), out of those that `allowed`, (B, N) bool, marks."""
+    def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
+        """Up to `k` rows for each of `users`, (B, d).
+
+        Args:
+            allowed: (B, N) bool, the rows that may answer; None for all.
+            barred: pairs to leave out as well; far cheaper than a mask where few rows of many are not wanted.
+        """
 
 
 class Exact:
-    """Scores every item: the truth, and fast up to some 100,000 items."""
+    """Scores every item: the truth, and fast up to some 100,000 items.
+
+    The rows stand in G blocks, row r in block r mod G. The best k rows are in the k blocks with the highest maxima, so
+    only those are ranked. SPARE blocks more tell whether a tie at the edge hides a row; who has one is ranked whole.
+    """
 
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
-        """`vectors` (N, d) and `biases` (N,), on the device that is to search them."""
-        self.vectors = vectors
-        self.biases = biases
-        self._row = torch.arange(len(biases), device=biases.device)
+        """`vectors` (N, d) and `biases` (N,), on the device that is to search them.
 
-    def search(self, users: Tensor, allowed: Tensor, k: int) -> Hits:
+        A bias that is not finite takes its row out of every answer.
+        """
+        self.count = len(biases)
+        self.vectors = vectors
+        self.biases = biases.where(biases.isfinite(), -torch.inf)
+        self._block = _block(self.count)
+        missing = -self.count % self._block
+        if missing:
+            self.vectors = torch.cat([vectors, vectors.new_zeros(missing, vectors.shape[1])])
+            self.biases = torch.cat([self.biases, biases.new_full((missing,), -torch.inf)])
+        self._row = torch.arange(len(self.biases), device=biases.device)
+
+    def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `Index`. K is `k`, or N where that is less; a score that is not a number counts as not allowed."""
-        step = max(1, _CHUNK // max(1, len(self.biases)))
+        step = max(1, _CHUNK // max(1, self.count))
         found = [
-            self._search(*part, k) for part in zip(torch.split(users, step), torch.split(allowed, step), strict=True)
+            self._search(
+                users[at : at + step], None if allowed is None else allowed[at : at + step], k, _part(barred, at, step)
+            )
+            for at in range(0, max(len(users), 1), step)
         ]
         return Hits(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
-    def _search(self, users: Tensor, allowed: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    def _search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None) -> tuple[Tensor, Tensor]:
         scores = torch.addmm(self.biases, users, self.vectors.T)
-        # One integer a score, higher for a lower row among equals: no two are the same, so top K has one answer.
-        keys = (
-            scores.mul(GRID).round_().clamp_(-(1 << 33), 1 << 33).to(torch.int64).mul_(1 << _ROW_BITS).sub_(self._row)
-        )
-        keys = keys.masked_fill_(~(allowed & scores.isfinite()), _NOTHING)
-        top, rows = keys.topk(min(k, len(self.biases)))
-        nothing = top == _NOTHING
-        values = (top + rows).div(1 << _ROW_BITS, rounding_mode="floor").float() / GRID
-        return rows.masked_fill_(nothing, -1), values.masked_fill_(nothing, -torch.inf)
+        if allowed is not None:
+            scores[:, : self.count].masked_fill_(~allowed, -torch.inf)
+        if barred is not None:
+            scores.view(-1).index_fill_(0, barred.queries * len(self.biases) + barred.rows, -torch.inf)
+        k = min(k, self.count)
+        blocks = len(self.biases) // self._block
+        if k + SPARE >= blocks:
+            return best(scores, self._row.expand_as(scores), k)
+        maxima, chosen = _rounded(scores.view(len(scores), self._block, blocks).amax(1)).topk(k + SPARE)
+        rows = (chosen[:, :, None] + self._row[::blocks]).flatten(1)
+        found, values = best(scores.gather(1, rows), rows, k)
+        # Not a number anywhere shows in its block's maximum, and that comes first.
+        hidden = (maxima[:, -1] == maxima[:, k - 1]) & (maxima[:, -1] > -torch.inf) | maxima[:, 0].isnan()
+        if hidden.any():
+            found[hidden], values[hidden] = best(scores[hidden], self._row.expand(int(hidden.sum()), -1), k)
+        return found, values
+
+
+def _rounded(scores: Tensor) -> Tensor:
+    """Scores in steps of 1 / GRID, as whole numbers."""
+    return scores.mul(GRID).round_().clamp_(min=-float(1 << 33)).clamp_(max=float(1 << 33))
+
+
+def best(scores: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The best `k` of (B, M) scores at these rows, (B, M), as Hits has them: rows, then scores."""
+    # One integer a score, higher for a lower row among equals: no two are the same, so top K has one answer.
+    keys = _rounded(scores).to(torch.int64).mul_(1 << _ROW_BITS).sub_(rows)
+    top, places = keys.masked_fill_(~(scores > -torch.inf), _NOTHING).topk(k)
+    found = rows.gather(1, places)
+    nothing = top == _NOTHING
+    values = (top + found).div(1 << _ROW_BITS, rounding_mode="floor").float() / GRID
+    return found.masked_fill_(nothing, -1), values.masked_fill_(nothing, -torch.inf)
+
+
+def _block(count: int) -> int:
+    """Rows a block, a power of 2: about as many blocks as rows in the blocks that are ranked."""
+    return 1 << max(0, round(math.log2(max(count, 1) / (2 * SPARE)) / 2))
+
+
+def _part(barred: Barred | None, at: int, step: int) -> Barred | None:
+    if barred is None:
+        return None
+    here = (barred.queries >= at) & (barred.queries < at + step)
+    return Barred(barred.queries[here] - at, barred.rows[here])

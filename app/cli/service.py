@@ -11,6 +11,7 @@ from types import FrameType
 
 import typer
 import uvicorn
+from fastapi import FastAPI
 
 from app.main import create_app
 from app.settings import Settings
@@ -19,9 +20,14 @@ Beside = Callable[[], Awaitable[None]]
 """Something that runs until it is cancelled."""
 
 
-def run(settings: Settings, listening: socket.socket, beside: Sequence[Beside]) -> bool:
+def run(
+    settings: Settings,
+    listening: socket.socket,
+    beside: Sequence[Beside],
+    create: Callable[[Settings], FastAPI] = create_app,
+) -> bool:
     """Serve on a bound socket until SIGINT or SIGTERM. False where the service could not start; the log says why."""
-    app = create_app(settings)
+    app = create(settings)
     # A failure that a person can mend is said once, without uvicorn's trace.
     logging.getLogger("uvicorn.error").addFilter(lambda _: app.state.failure is None)
     config = uvicorn.Config(

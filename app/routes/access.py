@@ -80,11 +80,16 @@ KeyPart = Annotated[str | None, Depends(_key)]
 
 async def authorise(settings: SettingsPart, key: KeyPart) -> None:
     """Let in whoever has a key; everyone, where no keys are set. The admin key opens everything."""
-    if not settings.api_keys:
-        return
-    admin = (settings.admin_key,) if settings.admin_key else ()
-    if not _one_of(key, (*settings.api_keys, *admin)):
+    if not may_enter(settings, key):
         raise Unauthorized("Send an API key as `Authorization: Bearer KEY` or `X-API-Key: KEY`.")
+
+
+def may_enter(settings: Settings, key: str | None) -> bool:
+    """Whether a caller with this key may use the API."""
+    if not settings.api_keys:
+        return True
+    admin = (settings.admin_key,) if settings.admin_key else ()
+    return _one_of(key, (*settings.api_keys, *admin))
 
 
 async def authorise_admin(settings: SettingsPart, key: KeyPart) -> None:

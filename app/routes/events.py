@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import random
 import time
-import uuid
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Body
 
 from app.answers import EventResult, EventResults
+from app.catalogue import Catalogue
 from app.errors import BadRequest, InnerloopError, NotFound, TooLarge
 from app.event import Event
+from app.history import History
+from app.recommender import Recommender
 from app.routes.access import CataloguePart, HistoryPart, MetricsPart, RecommenderPart, SettingsPart
 from app.schemas import EventBatch, EventBody, EventIn, Refused
+from app.settings import Settings
+from app.telemetry import Metrics
 from models.interaction import KIND_CODES
 
 router = APIRouter(tags=["events"])
@@ -36,47 +42,62 @@ async def post_events(
     One bad event of a batch does not cost the good ones; one event alone that is bad is a 4xx.
     Accepted means kept: the user's next recommendation has taken it in.
     """
+    return await take_in(body, settings, metrics, history, catalogue, recommender)
+
+
+async def take_in(
+    body: EventIn | EventBatch,
+    settings: Settings,
+    metrics: Metrics,
+    history: History,
+    catalogue: Catalogue,
+    recommender: Recommender,
+) -> EventResults:
+    """The answer to POST /events."""
     given: list[EventIn | Refused] = body.events if isinstance(body, EventBatch) else [body]
     if len(given) > settings.max_events:
         raise TooLarge(
             f"At most {settings.max_events} events fit in one request; this has {len(given)}.", field="events"
         )
-    handles = await catalogue.resolve(list({event.item_id for event in given if isinstance(event, EventIn)}))
-    now = time.time()
+    handles = await catalogue.resolve([event.item_id for event in given if isinstance(event, EventIn)])
+    now, scale = time.time(), recommender.scale
     kept: list[Event] = []
     results: list[EventResult] = []
     for event in given:
         if isinstance(event, Refused):
             results.append(EventResult(event_id=event.event_id, status="refused", detail=event.detail))
             continue
-        fault = _fault(event, handles.get(event.item_id), recommender.scale)
-        if fault is not None:
-            if not isinstance(body, EventBatch):
+        handle = handles.get(event.item_id)
+        fault = _fault(event, handle, scale)
+        if fault is not None or handle is None:
+            if not isinstance(body, EventBatch) and fault is not None:
                 raise fault
-            results.append(
-                EventResult(event_id=event.event_id, status="refused", detail=f"{fault.field}: {fault.detail}")
-            )
+            detail = "" if fault is None else f"{fault.field}: {fault.detail}"
+            results.append(EventResult(event_id=event.event_id, status="refused", detail=detail))
             continue
-        event_id = event.event_id or uuid.uuid4().hex
+        event_id = event.event_id or f"{random.getrandbits(128):032x}"  # unique, and no secret
         kept.append(
             Event(
-                event_id=event_id,
-                user=event.user_id,
-                handle=handles[event.item_id],
-                kind=KIND_CODES[event.kind],
-                value=event.value,
+                event_id,
+                event.user_id,
+                handle,
+                KIND_CODES[event.kind],
+                event.value,
                 # A microsecond apart: they came in this order, and only equal timestamps of the client's say otherwise.
-                time=now + 1e-6 * len(kept) if event.timestamp is None else event.timestamp,
-                recommendation_id=event.recommendation_id,
+                now + 1e-6 * len(kept) if event.timestamp is None else event.timestamp,
+                event.recommendation_id,
             )
         )
-        results.append(EventResult(event_id=event_id, status="accepted"))
+        # Checked already; and a batch may hold a thousand.
+        results.append(EventResult.model_construct(event_id=event_id, status="accepted", detail=None))
     accepted = iter(await history.append(kept) if kept else [])
     for result in results:
         if result.status == "accepted" and not next(accepted):
             result.status = "duplicate"
-        metrics.event(result.status)
-    return EventResults(results=results, accepted=sum(result.status == "accepted" for result in results))
+    counts = Counter(result.status for result in results)
+    for status, count in counts.items():
+        metrics.events(status, count)
+    return EventResults(results=results, accepted=counts["accepted"])
 
 
 def _fault(event: EventIn, handle: int | None, scale: tuple[float, float] | None) -> InnerloopError | None:

@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 
 from app.answers import HistoryEvent, UserHistoryOut
-from app.routes.access import CataloguePart, HistoryPart
+from app.routes.access import CataloguePart, HistoryPart, RecommenderPart
 from app.schemas import Id
 from models.interaction import KINDS
 
@@ -44,12 +44,12 @@ async def get_history(user_id: UserId, history: HistoryPart, catalogue: Catalogu
 @router.delete(
     "/users/{user_id:path}/history", status_code=204, response_class=Response, summary="Forget a user's history"
 )
-async def delete_history(user_id: UserId, history: HistoryPart) -> None:
+async def delete_history(user_id: UserId, recommender: RecommenderPart) -> None:
     """The same as forgetting the user: the history is all that is kept of one."""
-    await history.forget(user_id)
+    await recommender.forget(user_id)
 
 
 @router.delete("/users/{user_id:path}", status_code=204, response_class=Response, summary="Forget a user")
-async def delete_user(user_id: UserId, history: HistoryPart) -> None:
+async def delete_user(user_id: UserId, recommender: RecommenderPart) -> None:
     """Leaves no history, no event id and no event that training could read. Forgetting twice is fine."""
-    await history.forget(user_id)
+    await recommender.forget(user_id)

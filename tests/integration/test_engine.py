@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app.engine import Engine
 from app.errors import NotReady, Overloaded, StoreUnavailable
-from app.history import RECORD
-from app.query import Inline, Query, Records
+from app.history import RECORD, UserHistory
+from app.query import Entry, Inline, Query
 from app.served import Served
-from tests.worlds import Seen, served_of, snapshot_of
+from models.item import Item
+from tests.worlds import Seen, content_of, served_of, snapshot_of
 
 
 class Store:
@@ -27,7 +30,7 @@ class Store:
         self.gate.set()
         self.fault: Exception | None = None
 
-    async def read(self, users: Sequence[str]) -> list[Records]:
+    async def read(self, users: Sequence[str]) -> list[UserHistory]:
         self.asked.append(list(users))
         self.reached.set()
         await self.gate.wait()
@@ -35,10 +38,10 @@ class Store:
             raise self.fault
         return [self.records(user) for user in users]
 
-    def records(self, user: str) -> Records:
+    def records(self, user: str) -> UserHistory:
         out = np.zeros(len(self.histories.get(user, [])), RECORD)
         out["handle"], out["value"] = self.histories.get(user, []), np.nan
-        return out
+        return UserHistory(sum(self.histories.get(user, [])), out.tobytes())
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +103,9 @@ async def test_what_waits_meanwhile_is_one_batch_read_in_one_go(engine: Engine, 
     store.gate.set()
     await asyncio.gather(*tasks)
     assert store.asked == [["a"], ["b", "c", "d"], []]
-    assert seen.batches == [1, 4, 1]
-    assert seen.stages == {"queue": 6, "redis": 3, "compute": 3}
+    # What was read while the device was not yet at work is computed together, too.
+    assert seen.batches == [4, 2]
+    assert seen.stages == {"queue": 6, "redis": 3, "compute": 2}
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back(engine: Engine, store: Store, seen: Seen) -> None:
@@ -123,7 +127,7 @@ async def test_whoever_has_left_is_not_computed(engine: Engine, store: Store, se
     store.gate.set()
     await asyncio.gather(first, others[2])
     assert store.asked == [["0"], ["3"]]
-    assert seen.batches == [1, 1]
+    assert seen.batches == [2]
 
 
 async def test_without_the_store_users_get_popular_items_and_histories_still_count(
@@ -173,9 +177,9 @@ async def test_a_dead_engine_fails_who_waits_at_once_and_says_so(served: Served,
     engine = Engine(store.read, Broken(), max_batch=2, queue_limit=100, threads=1)
     engine.swap(served)
     engine.start()
-    first, *others = await held(engine, store, *[Query(user=str(n)) for n in range(8)])
+    first, second, *others = await held(engine, store, *[Query(user=str(n)) for n in range(8)])
     store.gate.set()
-    assert len(await first) == 10
+    assert len(await first) == len(await second) == 10
     for task in others:
         with pytest.raises(NotReady):
             await asyncio.wait_for(task, 1)
@@ -205,3 +209,146 @@ async def test_before_the_first_snapshot_it_is_not_ready(store: Store, seen: See
     with pytest.raises(NotReady, match="No snapshot"):
         await engine.ask(Query())
     await engine.close()
+
+
+@pytest.fixture
+async def mindful(served: Served, store: Store, seen: Seen) -> AsyncIterator[Engine]:
+    """An engine that remembers two users."""
+    engine = Engine(store.read, seen, max_batch=4, queue_limit=9, threads=1, remembered=2)
+    engine.swap(served)
+    engine.start()
+    yield engine
+    store.gate.set()
+    await engine.close()
+
+
+async def test_who_asks_again_with_no_new_event_is_not_computed_again(
+    mindful: Engine, store: Store, seen: Seen, served: Served
+) -> None:
+    store.histories = {"a": [1003, 1008]}
+    first = await mindful.ask(Query(user="a"))
+    assert await mindful.ask(Query(user="a")) is first
+    assert seen.batches == [1]
+    store.histories["a"].append(1030)
+    second = await mindful.ask(Query(user="a"))
+    assert second == served.answer([Query(user="a")], [store.records("a")])[0] != first
+    assert seen.batches == [1, 1]
+
+
+async def test_another_question_of_the_same_user_starts_from_the_vector(mindful: Engine, store: Store) -> None:
+    store.histories = {"a": [1003, 1008]}
+    plain = await mindful.ask(Query(user="a", k=20))
+    adapted = []
+    learner = mindful.served.learner
+    hook = learner.blocks[0].register_forward_pre_hook(lambda *_: adapted.append(1))
+    try:
+        assert (await mindful.ask(Query(user="a", k=5))).items == plain.items[:5]
+        odd = await mindful.ask(Query(user="a", categories=["odd"], exclude=[plain.items[0]]))
+        assert {int(item[1:]) % 2 for item in odd.items} == {1}
+        assert plain.items[0] not in odd.items
+        assert (await mindful.ask(Query(user="a", k=20))).items == plain.items, "after other questions too"
+        assert not adapted
+        await mindful.ask(Query(user="b"))
+        store.histories["a"].append(1030)
+        await mindful.ask(Query(user="a"))
+        assert adapted == [1]
+    finally:
+        hook.remove()
+
+
+async def test_many_who_ask_the_same_at_once_are_computed_once(mindful: Engine, store: Store, served: Served) -> None:
+    store.histories = {"a": [1003]}
+    tasks = await held(mindful, store, Query(user="z"), *[Query(user="a")] * 3)
+    store.gate.set()
+    found = await asyncio.gather(*tasks)
+    assert store.asked[1:] == [["a"]]
+    assert found[1] == found[2] == found[3] == served.answer([Query(user="a")], [store.records("a")])[0].items
+
+
+async def test_only_so_many_users_are_remembered(mindful: Engine, store: Store, seen: Seen) -> None:
+    store.histories = {user: [1000 + number] for number, user in enumerate("abc")}
+    for user in "abccba":
+        await mindful.ask(Query(user=user))
+    assert len(seen.batches) == 4, "a made way for c and came again"
+    assert len(mindful._adapted) == 2
+
+
+async def test_a_swap_forgets_every_vector(mindful: Engine, store: Store) -> None:
+    store.histories = {"a": [1003]}
+    await mindful.ask(Query(user="a"))
+    other = served_of(snapshot_of(seed=1))
+    mindful.swap(other)
+    answer = await mindful.ask(Query(user="a"))
+    assert answer == other.answer([Query(user="a")], [store.records("a")])[0]
+
+
+async def test_a_vector_that_is_being_computed_is_forgotten_too(
+    mindful: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.histories = {"a": [1003], "b": [1004]}
+    started, go = threading.Event(), threading.Event()
+    compute = Served.compute
+
+    def slow(self: Served, *given: Any) -> Any:
+        started.set()
+        go.wait(5)
+        return compute(self, *given)
+
+    monkeypatch.setattr(Served, "compute", slow)
+    asked = [asyncio.create_task(mindful.ask(Query(user=user))) for user in "ab"]
+    await asyncio.to_thread(started.wait, 5)
+    mindful.forget("a")
+    go.set()
+    assert all(len(answer.items) == 10 for answer in await asyncio.gather(*asked))
+    assert list(mindful._adapted._known) == ["b"]
+    mindful.forget()
+    assert not len(mindful._adapted)
+
+
+async def test_a_renewed_catalogue_keeps_the_vectors_and_not_the_answers(mindful: Engine, store: Store) -> None:
+    store.histories = {"whole": [1003, 1008], "part": [1003, 9_999]}
+    before = {user: await mindful.ask(Query(user=user)) for user in ("whole", "part")}
+    served, adapted = mindful.served, []
+    new = Entry(9_999, Item("new", "New"), content_of(1, seed=7)[0])
+    handles = {f"i{n}": 1000 + n for n in range(60)} | {"new": 9_999}
+    hook = served.learner.blocks[0].register_forward_pre_hook(lambda _, given: adapted.append(len(given[0])))
+    try:
+        gone = Entry(1000, Item(before["whole"].items[0], "Gone", available=False), None)
+        mindful.swap(served.renewed([new, gone], handles, 2))
+        adapted.clear()  # of nobody, once, for those who have no history
+        answers = {user: await mindful.ask(Query(user=user, k=60)) for user in ("whole", "part")}
+    finally:
+        hook.remove()
+    assert adapted == [1], "only the one whose history names the new item"
+    assert before["whole"].items[0] not in answers["whole"].items
+    assert "new" in answers["whole"].items
+    assert "new" not in answers["part"].items
+    for user, answer in answers.items():
+        assert answer == mindful.served.answer([Query(user=user, k=60)], [store.records(user)])[0]
+
+
+async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
+    mindful: Engine, store: Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.histories = {"a": [1003], "b": [1004]}
+    for user in "ab":
+        await mindful.ask(Query(user=user))
+    other = served_of(snapshot_of(seed=1))
+    compute, loop = Served.compute, asyncio.get_running_loop()
+
+    def forgetful(self: Served, *given: Any) -> Any:
+        loop.call_soon_threadsafe(mindful.forget, "b")
+        return compute(self, *given)
+
+    monkeypatch.setattr(Served, "compute", forgetful)
+    await mindful.succeed(other)
+    assert mindful.served is other
+    assert list(mindful._adapted._known) == ["a"]
+    batches = len(seen.batches)
+    answer = await mindful.ask(Query(user="a"))
+    assert len(seen.batches) == batches
+    assert answer == other.answer([Query(user="a")], [store.records("a")])[0]
+    assert answer.snapshot == other.manifest.version
+    store.fault = StoreUnavailable()
+    await mindful.succeed(served_of(snapshot_of()))
+    assert not len(mindful._adapted), "a store that is away holds no snapshot back"

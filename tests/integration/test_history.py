@@ -8,27 +8,30 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from redis.asyncio import Redis
 
+import app.history
 from app.embedded import EmbeddedRedis
 from app.errors import BadRequest, StoreUnavailable
-from app.history import GENERATION, GROUP, PARTITIONS, Event, History, StreamEvent, partition_of
+from app.history import GENERATION, GROUP, PARTITIONS, Event, StreamEvent, partition_of
 from app.store import connect
+from app.wire import Wire
 
 
 def events(user: str, count: int, start: int = 0) -> list[Event]:
     return [Event(f"e{number}", user, number, kind=1, time=float(number)) for number in range(start, start + count)]
 
 
-async def handles(history: History, user: str) -> list[int]:
+async def handles(history: app.history.History, user: str) -> list[int]:
     (found,) = await history.read([user])
     return [int(handle) for handle in found.records["handle"]]
 
 
-async def drain(history: History, consumer: str = "worker") -> list[StreamEvent]:
+async def drain(history: app.history.History, consumer: str = "worker") -> list[StreamEvent]:
     found: list[StreamEvent] = []
     while page := await history.fresh(consumer, block_ms=0):
         found += page
@@ -54,8 +57,30 @@ async def traces(redis: Redis, user: str) -> list[object]:
     return found
 
 
+ways: list[str] = []
+wires: list[Wire] = []
+
+
+@pytest.fixture(autouse=True, params=["by the client", "by wire"])
+async def way(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Every test runs twice."""
+    ways[:] = [request.param]
+    yield
+    while wires:
+        wires.pop().close()
+    await asyncio.sleep(0)
+
+
+def History(redis: Redis, **options: Any) -> app.history.History:
+    """A history, by the way at hand."""
+    if ways == ["by wire"]:
+        wires.append(Wire(redis))
+        options["wire"] = wires[-1]
+    return app.history.History(redis, **options)
+
+
 @pytest.fixture
-def history(redis: Redis) -> History:
+def history(redis: Redis) -> app.history.History:
     return History(redis)
 
 
@@ -73,7 +98,7 @@ async def client(server: EmbeddedRedis) -> AsyncIterator[Redis]:
     await client.aclose()
 
 
-async def test_what_was_appended_is_read_back_whole(history: History) -> None:
+async def test_what_was_appended_is_read_back_whole(history: app.history.History) -> None:
     written = [Event("a", "ann", 7, 5, 4.5), Event("b", "ann", 2**32 - 1, 255, time=1_700_000_000.25)]
     assert await history.append(written) == [True, True]
     ann, nobody = await history.read(["ann", "nobody"])
@@ -86,7 +111,7 @@ async def test_what_was_appended_is_read_back_whole(history: History) -> None:
     assert len(nobody.records) == 0
 
 
-async def test_a_batch_answers_in_its_own_order(history: History) -> None:
+async def test_a_batch_answers_in_its_own_order(history: app.history.History) -> None:
     batch = [Event("1", "ann", 1, 0), Event("1", "bob", 2, 0), Event("1", "ann", 3, 0), Event("2", "ann", 4, 0)]
     assert await history.append(batch) == [True, True, False, True]
     assert await handles(history, "ann") == [1, 4]
@@ -94,7 +119,7 @@ async def test_a_batch_answers_in_its_own_order(history: History) -> None:
     assert await history.append([]) == []
 
 
-async def test_a_batch_sent_again_counts_once(history: History) -> None:
+async def test_a_batch_sent_again_counts_once(history: app.history.History) -> None:
     batch = events("ann", 5) + events("bob", 5)
     await history.append(batch[:7])
     (before,) = await history.read(["ann"])
@@ -120,8 +145,8 @@ async def test_late_events_go_where_their_times_belong(redis: Redis) -> None:
         return [Event(f"{number} at {time}", "ann", number, 0, time=time) for number, time in enumerate(times)]
 
     async def times() -> list[float]:
-        ((_, records),) = await history.read(["ann"])
-        return records["time"].tolist()
+        (found,) = await history.read(["ann"])
+        return found.records["time"].tolist()
 
     await history.append(at(30.0, 10.0))
     await history.append(at(40.0))
@@ -135,13 +160,13 @@ async def test_late_events_go_where_their_times_belong(redis: Redis) -> None:
     assert await handles(history, "bob") == [0, 1, 2, 3]
 
 
-async def test_a_time_that_is_none_is_refused(history: History) -> None:
+async def test_a_time_that_is_none_is_refused(history: app.history.History) -> None:
     with pytest.raises(BadRequest, match="finite"):
         await history.append([Event("one", "ann", 1, 0, time=math.nan)])
     assert await handles(history, "ann") == []
 
 
-async def test_event_ids_are_bounded_and_the_recent_ones_known(history: History, redis: Redis) -> None:
+async def test_event_ids_are_bounded_and_the_recent_ones_known(history: app.history.History, redis: Redis) -> None:
     count = 2 * GENERATION + 500
     await history.append(events("ann", count))
     tag = f"il:{{{partition_of('ann')}}}"
@@ -152,13 +177,13 @@ async def test_event_ids_are_bounded_and_the_recent_ones_known(history: History,
     assert await history.pending() == GENERATION + 500
 
 
-async def test_appends_at_once_lose_nothing(history: History) -> None:
+async def test_appends_at_once_lose_nothing(history: app.history.History) -> None:
     accepted = await asyncio.gather(*(history.append([Event(str(n % 100), "ann", n % 100, 0)]) for n in range(200)))
     assert sum(flag for (flag,) in accepted) == 100
     assert sorted(await handles(history, "ann")) == list(range(100))
 
 
-async def test_every_accepted_event_moves_the_version_on_even_after_forgetting(history: History) -> None:
+async def test_every_accepted_event_moves_the_version_on_even_after_forgetting(history: app.history.History) -> None:
     versions = []
     for number in range(20):
         await history.append(events("ann", 1, start=number))
@@ -168,14 +193,14 @@ async def test_every_accepted_event_moves_the_version_on_even_after_forgetting(h
     assert versions == sorted(set(versions))
 
 
-async def test_a_version_moves_on_though_the_clock_went_back(history: History, redis: Redis) -> None:
+async def test_a_version_moves_on_though_the_clock_went_back(history: app.history.History, redis: Redis) -> None:
     ahead = 1 << 52
     await redis.set(f"il:{{{partition_of('ann')}}}:history:ann", ahead.to_bytes(8, "little"))
     await history.append(events("ann", 1))
     assert [found.version for found in await history.read(["ann"])] == [ahead + 1]
 
 
-async def test_other_keys_come_along(history: History, redis: Redis) -> None:
+async def test_other_keys_come_along(history: app.history.History, redis: Redis) -> None:
     await redis.set("il:version", "7")
     await history.append(events("ann", 2))
     (ann,), extra = await history.read_with(["ann"], ["il:version", "il:nothing"])
@@ -184,7 +209,7 @@ async def test_other_keys_come_along(history: History, redis: Redis) -> None:
     assert await history.read_with([], []) == ([], [])
 
 
-async def test_a_number_out_of_range_is_refused_and_nothing_kept(history: History) -> None:
+async def test_a_number_out_of_range_is_refused_and_nothing_kept(history: app.history.History) -> None:
     with pytest.raises(BadRequest) as caught:
         await history.append([Event("a", "ann", 1, 0), Event("b", "ann", 1, 0, value=1e300)])
     assert caught.value.field == "events.1"
@@ -192,7 +217,7 @@ async def test_a_number_out_of_range_is_refused_and_nothing_kept(history: Histor
 
 
 @pytest.mark.parametrize("user", ["zoë 😀 {0}:history:", "a\nb\0*?[x]", "x" * 2000])
-async def test_any_name_is_a_user(history: History, redis: Redis, user: str) -> None:
+async def test_any_name_is_a_user(history: app.history.History, redis: Redis, user: str) -> None:
     await history.append(events(user, 2))
     assert await handles(history, user) == [0, 1]
     assert {event.user for event in await drain(history)} == {user}
@@ -200,7 +225,7 @@ async def test_any_name_is_a_user(history: History, redis: Redis, user: str) -> 
     assert await traces(redis, user) == []
 
 
-async def test_forgotten_means_no_key_and_no_stream_entry(history: History, redis: Redis) -> None:
+async def test_forgotten_means_no_key_and_no_stream_entry(history: app.history.History, redis: Redis) -> None:
     await history.append(events("forget-me", 40) + events("keep-me", 40))
     await history.append(events("forget-me", GENERATION * 2, start=100))
     given = await history.fresh("worker", count=64, block_ms=0)
@@ -241,7 +266,7 @@ async def test_keys_expire_only_when_told_to(redis: Redis) -> None:
         assert 0 < await redis.ttl(f"{tag}:{key}:ann") <= 100
 
 
-async def test_the_worker_gets_each_event_once(history: History) -> None:
+async def test_the_worker_gets_each_event_once(history: app.history.History) -> None:
     users = [f"u{number}" for number in range(100)]
     await history.append([Event("1", user, 3, 5, 4.0, 9.5, "rec-1") for user in users])
     assert await history.pending() == 100
@@ -257,7 +282,7 @@ async def test_the_worker_gets_each_event_once(history: History) -> None:
     await history.done([])
 
 
-async def test_a_waiting_worker_hears_at_once(history: History) -> None:
+async def test_a_waiting_worker_hears_at_once(history: app.history.History) -> None:
     waiting = asyncio.create_task(history.fresh("worker", block_ms=5000))
     await asyncio.sleep(0.4)
     await history.append(events("ann", 1))
@@ -267,14 +292,14 @@ async def test_a_waiting_worker_hears_at_once(history: History) -> None:
     assert math.isnan(event.value)
 
 
-async def test_an_empty_stream_is_waited_for_and_then_left(history: History) -> None:
+async def test_an_empty_stream_is_waited_for_and_then_left(history: app.history.History) -> None:
     loop = asyncio.get_running_loop()
     start = loop.time()
     assert await history.fresh("worker", block_ms=600) == []
     assert 0.55 < loop.time() - start < 1.5
 
 
-async def test_the_group_comes_back_after_a_flush(history: History, redis: Redis) -> None:
+async def test_the_group_comes_back_after_a_flush(history: app.history.History, redis: Redis) -> None:
     waiting = asyncio.create_task(history.fresh("worker", block_ms=5000))
     await asyncio.sleep(0.1)
     await redis.flushall()
@@ -287,7 +312,7 @@ async def test_the_group_comes_back_after_a_flush(history: History, redis: Redis
     assert [event.user for event in await drain(history)] == ["bob"]
 
 
-async def test_a_dead_workers_events_are_taken_over_page_by_page(history: History, redis: Redis) -> None:
+async def test_a_dead_workers_events_are_taken_over_page_by_page(history: app.history.History, redis: Redis) -> None:
     await history.append(events("ann", 50))
     assert len(await drain(history, "dead")) == 50
     assert await history.reclaim("heir", idle_ms=60_000) == []
@@ -307,7 +332,7 @@ async def test_a_dead_workers_events_are_taken_over_page_by_page(history: Histor
     assert b"dead" not in {consumer["name"] for consumer in await redis.xinfo_consumers(stream, GROUP)}
 
 
-async def test_entries_that_vanished_leave_no_ghosts(history: History, redis: Redis) -> None:
+async def test_entries_that_vanished_leave_no_ghosts(history: app.history.History, redis: Redis) -> None:
     await history.append(events("ann", 30))
     given = await drain(history, "dead")
     stream = f"il:{{{partition_of('ann')}}}:stream"
@@ -317,7 +342,7 @@ async def test_entries_that_vanished_leave_no_ghosts(history: History, redis: Re
     assert (await redis.xpending(stream, GROUP))["pending"] == 1
 
 
-async def test_a_worker_sees_what_came_before_its_first_start(history: History) -> None:
+async def test_a_worker_sees_what_came_before_its_first_start(history: app.history.History) -> None:
     await history.append(events("ann", 3))
     assert len(await drain(history)) == 3
 
@@ -329,7 +354,7 @@ async def test_a_stream_nobody_reads_is_bounded(redis: Redis) -> None:
     assert await history.pending() <= partitions * 300
 
 
-async def test_scripts_survive_being_flushed(history: History, redis: Redis) -> None:
+async def test_scripts_survive_being_flushed(history: app.history.History, redis: Redis) -> None:
     await history.append(events("ann", 1))
     await redis.script_flush()
     assert await history.append(events("ann", 3) + events("bob", 1)) == [False, True, True, True]
@@ -385,7 +410,7 @@ async def test_a_read_only_redis_still_reads(server: EmbeddedRedis, client: Redi
     assert await handles(history, "ann") == [0]
 
 
-async def test_a_key_of_another_type_is_a_bug_and_says_so(history: History, redis: Redis) -> None:
+async def test_a_key_of_another_type_is_a_bug_and_says_so(history: app.history.History, redis: Redis) -> None:
     await redis.lpush(f"il:{{{partition_of('ann')}}}:history:ann", "x")
     with pytest.raises(Exception, match="WRONGTYPE"):
         await history.append(events("ann", 1))
@@ -412,6 +437,32 @@ async def test_cancelled_reads_never_cross(redis_url: str) -> None:
     async with asyncio.timeout(2):
         await asyncio.gather(*(read(number) for number in range(40)))
     await client.aclose()
+
+
+async def test_a_password_and_a_database_are_told(tmp_path: Path, server: EmbeddedRedis, client: Redis) -> None:
+    await client.config_set("requirepass", "secret")
+    url = server.url.replace("unix://", "unix://:secret@") + "?db=3"
+    for address, reachable in ((url, True), (url.replace("secret", "wrong"), False)):
+        other = connect(address)
+        history = History(other)
+        if reachable:
+            await history.append(events("ann", 2))
+            assert await handles(history, "ann") == [0, 1]
+            assert await other.exists(f"il:{{{partition_of('ann')}}}:history:ann")
+            restore = other
+        else:
+            with pytest.raises(StoreUnavailable, match="password"):
+                await history.read(["ann"])
+            await restore.config_set("requirepass", "")  # or its owner could not stop it
+            await restore.aclose()
+        if not reachable:
+            await other.aclose()
+
+
+async def test_a_wire_that_is_encrypted_is_left_to_the_client() -> None:
+    client = connect("rediss://nowhere")
+    assert Wire.of(client) is None
+    assert Wire.of(connect("redis://nowhere")) is not None
 
 
 def test_bounds_are_checked(redis_server: EmbeddedRedis) -> None:

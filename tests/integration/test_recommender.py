@@ -358,3 +358,39 @@ async def test_an_item_whose_vector_another_model_made_is_held_back(start: Start
     replica = await start()
     assert (await replica.ask("u", categories=["fresh"])).items == []
     assert replica.recommender.item("new") == Item("new", categories=("fresh",))
+
+
+async def test_forgetting_leaves_no_vector_in_any_process(start: Start) -> None:
+    one, two = await start(remembered=9), await start(remembered=9)
+    before = await one.ask("u")
+    await one.view("u", *before.items[:3])
+    await one.view("v", before.items[4])
+    for replica in (one, two):
+        for user in "uv":
+            await replica.ask(user)
+    assert [list(replica.recommender._engine._adapted._known) for replica in (one, two)] == [["u", "v"]] * 2
+    await one.recommender.forget("u")
+    assert list(one.recommender._engine._adapted._known) == ["v"], "this process knows whom"
+    await until(lambda: not len(two.recommender._engine._adapted))
+    assert await two.ask("u") == await one.ask("u") == before
+    assert list(one.recommender._engine._adapted._known) == ["v"]
+
+
+async def test_an_item_that_comes_back_to_a_history_changes_a_remembered_answer(start: Start) -> None:
+    one = await start(remembered=9)
+    await one.view("u", "i1", "i2")
+    before = await one.ask("u", k=30)
+    assert await one.ask("u", k=30) is before
+    await one.recommender.put([Item(before.items[0], "Gone", available=False)])
+    assert (await one.ask("u", k=30)).items == before.items[1:] + (await one.ask("u", k=30)).items[29:]
+
+
+async def test_a_history_that_begins_anew_after_forgetting_is_adapted_to(start: Start) -> None:
+    one = await start(remembered=9)
+    await one.view("u", "i1", "i2")
+    old = await one.ask("u")
+    await one.recommender.forget("u")
+    await one.view("u", "i40")
+    new = await one.ask("u")
+    assert new != old
+    assert "i40" not in new.items

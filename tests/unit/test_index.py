@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from models import index
-from models.index import Exact
+from models.index import Barred, Exact
 
 
 def everything(queries: int, items: int) -> torch.Tensor:
@@ -65,3 +65,47 @@ def test_a_batch_too_large_to_score_at_once_is_cut(monkeypatch: pytest.MonkeyPat
 def test_an_index_without_vectors_ranks_by_bias_alone() -> None:
     hits = Exact(torch.zeros(3, 0), torch.tensor([1.0, 3.0, 2.0])).search(torch.zeros(2, 0), everything(2, 3), 2)
     assert hits.rows.tolist() == [[1, 2], [1, 2]]
+
+
+@pytest.mark.parametrize("count", [700, 4096, 10_001])
+def test_by_blocks_it_finds_what_a_full_sort_finds(count: int) -> None:
+    torch.manual_seed(3)
+    vectors, biases, users = torch.randn(count, 8), torch.randn(count), torch.randn(20, 8)
+    biases[::7] = -torch.inf
+    barred = Barred(torch.arange(20).repeat_interleave(30), torch.randint(count, (600,)))
+    allowed = torch.rand(20, count) > 0.3
+    for mask in (None, allowed):
+        hits = Exact(vectors, biases).search(users, mask, 15, barred)
+        scores = users @ vectors.T + biases
+        scores[barred.queries, barred.rows] = -torch.inf
+        truth = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
+        torch.testing.assert_close(hits.scores, truth.topk(15).values, atol=1 / index.GRID, rtol=0)
+        torch.testing.assert_close(truth.gather(1, hits.rows), hits.scores, atol=1 / index.GRID, rtol=0)
+
+
+def test_by_blocks_ties_still_go_to_the_lower_row() -> None:
+    torch.manual_seed(4)
+    # Scores of few different values: far more rows are equal than blocks are ranked.
+    vectors, users = torch.randint(0, 3, (5000, 2)).float(), torch.randint(0, 3, (9, 2)).float()
+    hits = Exact(vectors, torch.zeros(5000)).search(users, None, 12)
+    order = (users @ vectors.T).sort(descending=True, stable=True)
+    assert torch.equal(hits.rows, order.indices[:, :12])
+    assert torch.equal(Exact(vectors, torch.zeros(5000)).search(users, everything(9, 5000), 12).rows, hits.rows)
+
+
+def test_by_blocks_numbers_that_are_none_hide_nothing() -> None:
+    vectors = torch.zeros(5000, 1)
+    vectors[4321] = torch.nan
+    biases = torch.arange(5000).float()
+    hits = Exact(vectors, biases).search(torch.ones(2, 1), None, 3)
+    assert hits.rows.tolist() == [[4999, 4998, 4997]] * 2
+    only = torch.zeros(2, 5000, dtype=torch.bool)
+    only[:, 17] = True
+    assert Exact(vectors, biases).search(torch.ones(2, 1), only, 3).rows.tolist() == [[17, -1, -1]] * 2
+
+
+def test_a_batch_cut_in_parts_keeps_who_is_barred_from_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact, users = Exact(torch.eye(40), torch.arange(40).float()), torch.zeros(7, 40)
+    barred = Barred(torch.tensor([0, 3, 6, 6]), torch.tensor([39, 39, 39, 38]))
+    monkeypatch.setattr(index, "_CHUNK", 80)
+    assert exact.search(users, None, 1, barred).rows.T.tolist() == [[38, 39, 39, 38, 39, 39, 37]]

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
-from app.history import RECORD
-from app.query import Entry, Inline, Query, Records
+from app.history import RECORD, UserHistory
+from app.query import Answer, Entry, Inline, Query
 from app.served import Served
+from app.support import decode
 from models.interaction import KIND_CODES
 from models.item import Item
 from tests.worlds import content_of, served_of, snapshot_of
@@ -25,7 +28,7 @@ def served() -> Served:
     return served_of(snapshot_of(COUNT))
 
 
-def records(*handles: int, kind: str = "view", value: float = math.nan) -> Records:
+def records(*handles: int, kind: str = "view", value: float = math.nan) -> NDArray[np.void]:
     out = np.zeros(len(handles), RECORD)
     out["handle"], out["kind"], out["value"] = handles, KIND_CODES[kind], value
     out["time"] = np.arange(len(handles))
@@ -36,21 +39,31 @@ def entry(handle: int, id: str, **fields: Any) -> Entry:
     return Entry(handle, Item(id, **fields), content_of(1, seed=handle)[0])
 
 
-def ask(served: Served, query: Query, stored: Records | None = None) -> list[str]:
-    return served.answer([query], [stored])[0].items
+def answers(served: Served, queries: Sequence[Query], stored: Sequence[NDArray[np.void] | None]) -> list[Answer]:
+    return served.answer(
+        queries, [None if one is None else UserHistory(1, one.astype(RECORD).tobytes()) for one in stored]
+    )
+
+
+def ask(served: Served, query: Query, stored: NDArray[np.void] | None = None) -> list[str]:
+    return answers(served, [query], [stored])[0].items
 
 
 def test_events_of_one_moment_have_no_order(served: Served) -> None:
     stored = records(1003, 1017, 1008)
     stored["time"] = 7.0
-    history = served._histories([Query(user="u"), Query(user="u")], [stored, records(1003, 1017)])
-    assert [found.ordered for found in history] == [False, True]
+    histories = [
+        UserHistory(1, one.astype(RECORD).tobytes())
+        for one in (stored, records(1003, 1017), stored[:1], stored[:0], stored)
+    ]
+    decoded = decode([Query(user="u")] * 5, histories, served._row_of_handle, served.rows, served._scale)
+    assert decoded.ordered.tolist() == [False, True, True, True, False]
 
 
 def test_a_stored_history_and_the_same_given_inline_answer_alike(served: Served) -> None:
     stored = records(1003, 1017, 1008, kind="rating", value=4.0)
     inline = Inline(["i3", "i17", "i8"], [KIND_CODES["rating"]] * 3, [4.0] * 3)
-    by_user, by_history = served.answer([Query(user="u"), Query(history=inline)], [stored, None])
+    by_user, by_history = answers(served, [Query(user="u"), Query(history=inline)], [stored, None])
     assert by_user == by_history
     assert len(by_user.items) == 10
     assert by_user.snapshot == served.manifest.version
@@ -74,9 +87,9 @@ def test_a_user_gets_the_same_alone_as_in_any_batch(served: Served) -> None:
     queries = [Query(user=str(n), k=int(rng.integers(1, 15))) for n in range(20)]
     stored = [records(*rng.integers(1000, 1000 + COUNT, int(rng.integers(0, 30)))) for _ in queries]
     queries += [Query(like="i5"), Query(history=Inline(["i1"], [0], [math.nan]))]
-    together = served.answer(queries, [*stored, None, None])
+    together = answers(served, queries, [*stored, None, None])
     for query, given, answer in zip(queries, [*stored, None, None], together, strict=True):
-        alone = served.answer([query], [given])[0]
+        alone = answers(served, [query], [given])[0]
         assert alone.items == answer.items
         assert alone.scores == pytest.approx(answer.scores, abs=1e-3)
 
@@ -107,7 +120,7 @@ def test_what_a_history_names_that_is_not_here_is_passed_over(served: Served) ->
 
 def test_numbers_that_are_not_finite_in_a_history_leave_finite_scores(served: Served) -> None:
     for value in (math.inf, -math.inf, math.nan):
-        answer = served.answer([Query(user="u")], [records(1003, 1004, kind="rating", value=value)])[0]
+        answer = answers(served, [Query(user="u")], [records(1003, 1004, kind="rating", value=value)])[0]
         assert len(answer.items) == 10
         assert all(math.isfinite(score) for score in answer.scores)
 
@@ -116,7 +129,7 @@ def test_a_user_vector_that_is_not_finite_falls_back_on_the_biases() -> None:
     broken = served_of(snapshot_of(COUNT))
     with torch.no_grad():
         broken.learner.kind_vectors.fill_(math.inf)
-    answer = broken.answer([Query(user="u")], [records(1003)])[0]
+    answer = answers(broken, [Query(user="u")], [records(1003)])[0]
     assert len(answer.items) == 10
     assert all(math.isfinite(score) for score in answer.scores)
 
@@ -124,7 +137,7 @@ def test_a_user_vector_that_is_not_finite_falls_back_on_the_biases() -> None:
 def test_without_its_history_a_query_is_answered_by_popularity_with_the_same_filters(served: Served) -> None:
     inline = Inline(["i3"], [0], [math.nan])
     queries = [Query(user="u", categories=["odd"], exclude=["i3"], k=3), Query(history=inline), Query(like="i3")]
-    by_popularity, *others = served.answer(queries, [None] * 3)
+    by_popularity, *others = answers(served, queries, [None] * 3)
     assert by_popularity.degraded
     assert by_popularity.items == ["i1", "i5", "i7"]  # the lower the number, the more popular
     assert [answer.degraded for answer in others] == [False, False]

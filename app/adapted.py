@@ -1,0 +1,85 @@
+"""What is remembered of users who have been adapted to: the vector, and the last answer, under the history's version.
+
+A history that has moved on has another version, and one that was forgotten has none, so what is stale is never found.
+It is for one snapshot alone.
+
+Only the event loop touches it: no locks.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from app.query import Answer, Query
+
+
+@dataclass(slots=True)
+class Known:
+    """A user as of one version of the history."""
+
+    version: int
+    vector: Tensor  # (d,)
+    complete: bool  # made of every event, so that other items in the catalogue do not change it
+    k: int = 0
+    answer: Answer | None = None  # to the plain query for `k` items
+
+
+class Adapted:
+    """The users of late, at most `capacity`; the one who was away longest makes way."""
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._known: OrderedDict[str, Known] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def find(self, user: str, version: int) -> Known | None:
+        """What is known of a user whose history now has this version. What is out of date is dropped."""
+        known = self._known.get(user)
+        if known is None:
+            return None
+        if known.version != version:
+            del self._known[user]
+            return None
+        self._known.move_to_end(user)
+        return known
+
+    def keep(self, query: Query, version: int, vector: Tensor, answer: Answer, *, complete: bool = True) -> None:
+        """Remember what a query's user was adapted to, and the answer where the query is plain.
+
+        A user without a history has nothing to remember, and one whose history has moved on meanwhile is left alone.
+        """
+        if query.user is None or not version or not self._capacity:
+            return
+        known = self._known.get(query.user)
+        if known is None or known.version < version:
+            if len(self._known) >= self._capacity and known is None:
+                self._known.popitem(last=False)
+            # A vector of its own, or it would hold on to the whole batch's.
+            known = self._known[query.user] = Known(version, vector.clone(), complete)
+            self._known.move_to_end(query.user)
+        if query.plain and known.version == version:
+            known.k, known.answer = query.k, answer
+
+    def renewed(self) -> None:
+        """The catalogue is another, the snapshot is the same: answers go, and vectors that new items may change."""
+        for user in [user for user, known in self._known.items() if not known.complete]:
+            del self._known[user]
+        for known in self._known.values():
+            known.answer = None
+
+    def latest(self) -> list[str]:
+        """Everyone, who was here last first."""
+        return list(reversed(self._known))
+
+    def forget(self, user: str) -> None:
+        """Drop a user, known or not."""
+        self._known.pop(user, None)
+
+    def clear(self) -> None:
+        """Drop everyone."""
+        self._known.clear()

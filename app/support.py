@@ -1,0 +1,120 @@
+"""The histories of a batch, decoded in one go: stored records and inline events become columns, then a support set.
+
+Letters: B queries, P events of all of them, T slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from app.event import RECORD, UserHistory
+from app.query import Query
+from models.episode import Support
+from models.interaction import KINDS, RatingScale
+
+Rows = NDArray[np.int64]
+
+_NAN = math.nan
+
+
+class Events(NamedTuple):
+    """Every event of a batch on an item that is here, by query, and newest last within one."""
+
+    owner: Rows  # (P,), the query's place in the batch
+    rows: Rows  # (P,)
+    kinds: Rows  # (P,)
+    preference: NDArray[np.float32]  # (P,)
+    ordered: NDArray[np.bool_]  # (B,), False where the events of a query came in no particular order
+    complete: NDArray[np.bool_]  # (B,), False where an event of a query was passed over
+
+    def support(self, length: int) -> Support:
+        """The newest `length` events of each query, padded as `models.episode.pack` pads them, (B, T)."""
+        size = len(self.ordered)
+        counts = np.bincount(self.owner, minlength=size)
+        T = max(1, min(length, int(counts.max(initial=0))))
+        # How many events of the same query come after this one.
+        later = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(self.owner))
+        kept = later < T
+        at = (self.owner[kept], T - 1 - later[kept])
+        rows, kinds = np.zeros((size, T), np.int64), np.zeros((size, T), np.int64)
+        preference, mask = np.zeros((size, T), np.float32), np.zeros((size, T), np.bool_)
+        rows[at], kinds[at], preference[at], mask[at] = self.rows[kept], self.kinds[kept], self.preference[kept], True
+        return Support(*map(torch.from_numpy, (rows, kinds, preference, mask, self.ordered)))
+
+    def of(self, places: Sequence[int]) -> Events:
+        """The events of the queries at these places, which become queries 0, 1, ..."""
+        place = np.full(len(self.ordered), -1, np.int64)
+        place[list(places)] = np.arange(len(places))
+        order = np.argsort(place[self.owner], kind="stable")
+        order = order[place[self.owner][order] >= 0]
+        return Events(
+            place[self.owner][order],
+            self.rows[order],
+            self.kinds[order],
+            self.preference[order],
+            self.ordered[list(places)],
+            self.complete[list(places)],
+        )
+
+
+def decode(
+    queries: Sequence[Query],
+    histories: Sequence[UserHistory | None],
+    row_of_handle: Rows,
+    row_of_item: Mapping[str, int],
+    scale: RatingScale,
+) -> Events:
+    """What the queries' histories say, stored or given inline.
+
+    An event on an item that is not here, or of a kind nobody knows, is passed over.
+
+    Args:
+        histories: each query's stored history, None where there is none to read.
+        row_of_handle: an item's row at the place of its handle, -1 for none; the last place stands for all beyond.
+    """
+    size = RECORD.itemsize
+    stored = [
+        history.packed if history is not None and query.stored else b"" for query, history in _pairs(queries, histories)
+    ]
+    records = np.frombuffer(b"".join(stored), RECORD)
+    counts = np.array([len(packed) // size for packed in stored], np.int64)
+    owner = np.repeat(np.arange(len(queries)), counts)
+    rows = row_of_handle[np.minimum(records["handle"], len(row_of_handle) - 1)]
+    kinds, values = records["kind"].astype(np.int64), records["value"]
+    ordered = _ordered(records["time"], counts)
+    inline = [(at, query.history) for at, query in enumerate(queries) if query.history is not None]
+    if inline:
+        owner = np.concatenate([owner, *(np.full(len(given.items), at) for at, given in inline)])
+        given_rows = [row_of_item.get(item, -1) for _, given in inline for item in given.items]
+        rows = np.concatenate([rows, np.array(given_rows, np.int64)])
+        kinds = np.concatenate([kinds, *(np.asarray(given.kinds, np.int64) for _, given in inline)])
+        values = np.concatenate([values, *(np.asarray(given.values, np.float32) for _, given in inline)])
+        order = np.argsort(owner, kind="stable")
+        owner, rows, kinds, values = owner[order], rows[order], kinds[order], values[order]
+    here = (rows >= 0) & (kinds < len(KINDS))
+    complete = np.ones(len(queries), np.bool_)
+    if not here.all():
+        complete[owner[~here]] = False
+        owner, rows, kinds, values = owner[here], rows[here], kinds[here], values[here]
+    return Events(owner, rows, kinds, scale.preference(kinds, values), ordered, complete)
+
+
+def _pairs(queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> zip[tuple[Query, UserHistory | None]]:
+    return zip(queries, histories, strict=True)
+
+
+def _ordered(times: NDArray[np.float64], counts: Rows) -> NDArray[np.bool_]:
+    """`app.event.in_order` for each of the B runs of `counts`, (B,), in `times`."""
+    ends = np.cumsum(counts)
+    several = counts > 1
+    differs = np.zeros(len(times) + 1, np.int64)
+    differs[2:] = np.cumsum(times[1:] != times[:-1])  # changes of time before each place
+    ordered = np.ones(len(counts), np.bool_)
+    ordered[several] = differs[ends[several]] > differs[(ends - counts + 1)[several]]
+    return ordered

@@ -1,0 +1,1 @@
+"""Load against the service, every figure beside a limit or a rival: start with `python -m benchmarks.serving`."""

@@ -1,0 +1,188 @@
+"""The figures, each a ratio of two things measured in turn in one run: a slow moment of the machine hits both alike."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.serving import world
+from benchmarks.serving.closed import Closed, Load, closed_loop
+from benchmarks.serving.hardware import bounds
+from benchmarks.serving.opened import Opened, open_loop
+from benchmarks.serving.processes import Server
+from benchmarks.serving.store import events_a_second
+
+Figure = dict[str, Any]
+QUIET = 1.0  # seconds at a time
+
+
+def visit(base: str, users: int) -> None:
+    """Ask for every user once, as a service that has run for a while has been asked."""
+    with httpx.Client(base_url=base, timeout=60) as client:
+        for start in range(0, users, 256):
+            names = [f"u{user}" for user in range(start, min(start + 256, users))]
+            client.post("/recommend/batch", json={"users": names}).raise_for_status()
+
+
+def touch(base: str, users: int) -> None:
+    """One event for every user."""
+    with httpx.Client(base_url=base, timeout=60) as client:
+        for start in range(0, users, 500):
+            events = [
+                {"user_id": f"u{user}", "item_id": "i0", "kind": "view"}
+                for user in range(start, min(start + 500, users))
+            ]
+            client.post("/events", json={"events": events}).raise_for_status()
+
+
+def in_turn(loads: Mapping[str, tuple[str, Load]], repetitions: int) -> dict[str, list[Closed]]:
+    """Each load in turn, `repetitions` times over; what came of each. Once before that, unmeasured, to warm up."""
+    found: dict[str, list[Closed]] = {name: [] for name in loads}
+    for repetition in range(repetitions + 1):
+        for name, (base, load) in loads.items():
+            came = closed_loop(base, load if repetition else replace(load, seconds=QUIET))
+            if came.faults:
+                raise RuntimeError(f"{name}: {came.faults} requests failed")
+            if repetition:
+                found[name].append(came)
+    return found
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """The median of the ratios of what was measured side by side, the lowest and the highest."""
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
+
+
+def throughput(ours: Server, rivals: Mapping[str, Server], load: Load, repetitions: int) -> Figure:
+    """Answers a second beside the empty route, and beside each rival."""
+    loads = {"innerloop": (ours.base, load), "empty": (ours.base, replace(load, path="/empty", share=0.0))}
+    visit(ours.base, load.users)
+    # Rivals take no events: they are spared those.
+    loads |= {name: (server.base, replace(load, share=0.0)) for name, server in rivals.items()}
+    found = in_turn(loads, repetitions)
+    return _beside(found, "innerloop", lambda came: came.rate)
+
+
+def first(ours: Server, load: Load) -> Figure:
+    """A service that nobody has asked yet: every user is adapted to for the first time. Empty before and after."""
+    empty = replace(load, path="/empty", share=0.0)
+    closed_loop(ours.base, replace(empty, seconds=QUIET))
+    before, came, after = (closed_loop(ours.base, each) for each in (empty, load, empty))
+    return {
+        "innerloop": [asdict(came)],
+        "empty": [asdict(before), asdict(after)],
+        "against empty": came.rate / statistics.mean((before.rate, after.rate)),
+    }
+
+
+def alone(ours: Server, load: Load, repetitions: int) -> Figure:
+    """The median answer on one connection beside the empty route's."""
+    visit(ours.base, load.users)
+    one = replace(load, connections=1)
+    loads = {"innerloop": (ours.base, one), "empty": (ours.base, replace(one, path="/empty", share=0.0))}
+    return _beside(in_turn(loads, repetitions), "innerloop", lambda came: came.p50)
+
+
+def again(ours: Server, load: Load, repetitions: int) -> Figure:
+    """Ten users who ask the same again, with no new event."""
+    few = replace(load, users=10, share=0.0)
+    loads = {"innerloop": (ours.base, few), "empty": (ours.base, replace(few, path="/empty"))}
+    return _beside(in_turn(loads, repetitions), "innerloop", lambda came: came.rate)
+
+
+def tail(ours: Server, load: Load, peak: float, repetitions: int) -> Figure:
+    """p99 over p50, open loop, at 70% of the peak rate; for the empty route too, at the same rate of its own peak."""
+    visit(ours.base, load.users)
+    came = [open_loop(ours.port, load, 0.7 * peak) for _ in range(repetitions)]
+    base = [open_loop(ours.port, replace(load, path="/empty", share=0.0), 0.7 * peak) for _ in range(repetitions)]
+    return {
+        "innerloop": [asdict(each) for each in came],
+        "empty": [asdict(each) for each in base],
+        "p99 / p50": _spread(came),
+        "p99 / p50 of empty": _spread(base),
+    }
+
+
+def _spread(came: Sequence[Opened]) -> dict[str, float]:
+    return ratio([each.p99 for each in came], [each.p50 for each in came])
+
+
+def single_events(ours: Server, load: Load, repetitions: int) -> Figure:
+    """One event a request beside the empty route with the same models."""
+    one = replace(load, path="/events", events=1, share=0.0)
+    loads = {"innerloop": (ours.base, one), "empty": (ours.base, replace(one, path="/empty-events"))}
+    return _beside(in_turn(loads, repetitions), "innerloop", lambda came: came.rate)
+
+
+def batched_events(ours: Server, redis_url: str, load: Load, repetitions: int, batch: int = 500) -> Figure:
+    """Events a second in batches, beside what redis-server alone takes through the same script."""
+    several = replace(load, path="/events", events=batch, share=0.0, connections=4)
+    rates, alone = [], []
+    for _ in range(repetitions):
+        came = closed_loop(ours.base, several)
+        if came.faults:
+            raise RuntimeError(f"{came.faults} batches of events failed")
+        rates.append(came.rate * batch)
+        alone.append(events_a_second(redis_url, load.users, load.items, load.seconds, batch))
+    return {"innerloop": rates, "redis": alone, "against redis": ratio(rates, alone)}
+
+
+def many_users(ours: Server, load: Load, width: int, repetitions: int, several: int = 256) -> Figure:
+    """Users a second of POST /recommend/batch beside the matrix product of the same scoring.
+
+    `known` asks for users whose histories have not moved on, `changed` for users who have each had an event since.
+    """
+    batch = replace(load, path="/recommend/batch", several=several, share=0.0, connections=2)
+    figure: Figure = {}
+    for name in ("known", "changed"):
+        rates, limits = [], []
+        for _ in range(repetitions):
+            limits.append(1e6 / bounds(load.items, width)["matmul_us_per_user"])
+            if name == "known":
+                visit(ours.base, load.users)
+                came = closed_loop(ours.base, batch)
+                if came.faults:
+                    raise RuntimeError(f"{came.faults} batches of users failed")
+                rates.append(came.rate * several)
+            else:
+                touch(ours.base, load.users)
+                began = time.perf_counter()
+                visit(ours.base, load.users)
+                rates.append(load.users / (time.perf_counter() - began))
+        figure |= {f"{name}, users a second": rates, f"{name} against matmul": ratio(rates, limits)}
+    return figure | {"matmul": limits}
+
+
+def swap(ours: Server, root: Path, load: Load, peak: float, version: str) -> Figure:
+    """A new snapshot under an open loop at half the peak: the second of the swap beside the seconds before it."""
+    before = open_loop(ours.port, replace(load, seconds=4.0), 0.5 * peak)
+    during: list[Opened] = []
+    driver = threading.Thread(
+        target=lambda: during.append(open_loop(ours.port, replace(load, seconds=4.0), 0.5 * peak))
+    )
+    driver.start()
+    time.sleep(2.0)
+    world.publish(root, load.items, seed=1, parent=version)
+    driver.join()
+    return {
+        "before": asdict(before),
+        "during": asdict(during[0]),
+        "failed": during[0].faults,
+        "p99 against before": during[0].p99 / before.p99,
+    }
+
+
+def _beside(found: Mapping[str, Sequence[Closed]], ours: str, value: Callable[[Closed], float]) -> Figure:
+    figure: Figure = {name: [asdict(each) for each in came] for name, came in found.items()}
+    mine = [value(came) for came in found[ours]]
+    return figure | {
+        f"against {name}": ratio(mine, [value(each) for each in came]) for name, came in found.items() if name != ours
+    }

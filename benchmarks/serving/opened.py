@@ -1,0 +1,144 @@
+"""The open loop: requests at set moments, whatever becomes of those before; latency counts from the intended moment.
+
+A closed loop waits out a stall and hardly sees it; here whoever would have come meanwhile counts as kept waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import random
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+import uvloop
+
+from benchmarks.serving.closed import Load
+
+WARM_SECONDS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What came of it; times in ms. `late` is the share of requests that no answer came to."""
+
+    rate: float
+    p50: float
+    p99: float
+    worst: float
+    faults: int
+    late: float
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one request at a time."""
+
+    def __init__(self, free: deque[Connection], queue: deque[tuple[float, bytes]], found: list[tuple[float, float]]):
+        self.free, self.queue, self.found = free, queue, found
+        self.transport: asyncio.Transport | None = None
+        self.intended = 0.0
+        self.awaited = 0  # bytes of the answer still to come, once its head is here
+        self.head = b""
+        self.faults = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
+        self.free.append(self)
+
+    def send(self, intended: float, request: bytes) -> None:
+        """Ask now what was to be asked at `intended`."""
+        assert self.transport is not None
+        self.intended = intended
+        self.transport.write(request)
+
+    def data_received(self, data: bytes) -> None:
+        if not self.awaited:
+            self.head += data
+            end = self.head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            lower = self.head[:end].lower()
+            length = int(lower.partition(b"content-length:")[2].partition(b"\r\n")[0])
+            self.faults += self.head[9:12] not in (b"200", b"202")
+            self.awaited, data, self.head = length, self.head[end + 4 :], b""
+        self.awaited -= len(data)
+        if self.awaited <= 0:
+            self.awaited = 0
+            self.found.append((self.intended, time.perf_counter() - self.intended))
+            if self.queue:
+                self.send(*self.queue.popleft())
+            else:
+                self.free.append(self)
+
+
+def open_loop(port: int, load: Load, rate: float, processes: int = 2) -> Opened:
+    """Load a local server at `rate` requests a second, from several processes with `load.connections` in all."""
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        share = [
+            (port, load, rate / processes, max(1, load.connections // processes), seed) for seed in range(processes)
+        ]
+        parts = pool.starmap(_generate, share)
+    times = np.concatenate([np.array(found) for found, _, _ in parts]) * 1000
+    meant = sum(sent for _, sent, _ in parts)
+    p50, p99 = np.percentile(times, [50, 99])
+    faults = sum(count for _, _, count in parts)
+    return Opened(len(times) / load.seconds, float(p50), float(p99), float(times.max()), faults, 1 - len(times) / meant)
+
+
+def _generate(port: int, load: Load, rate: float, connections: int, seed: int) -> tuple[list[float], int, int]:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_drive(port, load, rate, connections, random.Random(seed)))
+
+
+async def _drive(
+    port: int, load: Load, rate: float, connections: int, rng: random.Random
+) -> tuple[list[float], int, int]:
+    """(latencies in seconds, requests that were due, faults)."""
+    free: deque[Connection] = deque()
+    queue: deque[tuple[float, bytes]] = deque()
+    found: list[tuple[float, float]] = []
+    loop = asyncio.get_running_loop()
+    made = [
+        (await loop.create_connection(lambda: Connection(free, queue, found), "127.0.0.1", port))[1]
+        for _ in range(connections)
+    ]
+    start = time.perf_counter() + 0.05
+    measured, end, due, sent = start + WARM_SECONDS, start + WARM_SECONDS + load.seconds, start, 0
+    while due < end:
+        wait = due - time.perf_counter()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        now = time.perf_counter()
+        while due <= now and due < end:
+            for request in _requests(load, rng):
+                if free:
+                    free.popleft().send(due, request)
+                else:
+                    queue.append((due, request))
+                sent += due >= measured
+            due += rng.expovariate(rate)
+    patience = time.perf_counter() + 2
+    while len(free) < connections and time.perf_counter() < patience:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    for connection in made:
+        assert connection.transport is not None
+        connection.transport.abort()
+    return [took for intended, took in found if intended >= measured], sent, sum(each.faults for each in made)
+
+
+def _requests(load: Load, rng: random.Random) -> list[bytes]:
+    """One question, and before it an event for a share of them."""
+    user = rng.randrange(load.users)
+    asks = [_post(load.path, f'{{"user_id":"u{user}","k":10}}')]
+    if rng.random() < load.share:
+        item = rng.randrange(load.items)
+        asks.insert(0, _post("/events", f'{{"user_id":"u{user}","item_id":"i{item}","kind":"view"}}'))
+    return asks
+
+
+def _post(path: str, body: str) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(body)}"
+    return f"{head}\r\n\r\n{body}".encode()

@@ -1,0 +1,78 @@
+"""What the servers serve: a snapshot of a random learner, and a history in Redis for each of many users.
+
+N = items, C = content width.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from redis.asyncio import Redis
+
+from app.catalogue import Catalogue
+from app.event import RECORD
+from app.history import partition_of
+from models import snapshot
+from models.item import Item
+from models.learner import Learner, LearnerConfig
+from models.snapshot import POPULARITY
+
+PAGE = 1000
+
+
+def publish(root: Path, items: int, *, seed: int = 0, parent: str | None = None) -> str:
+    """Write and publish a snapshot of items i0, i1, ... with random parameters; its version.
+
+    Content is 384 wide, as the default encoder's, or narrower where a large catalogue would not fit in memory.
+    """
+    torch.manual_seed(seed)
+    width = 384 if items <= 100_000 else 32
+    content = torch.nn.functional.normalize(torch.randn(items, width), dim=-1)
+    learner = Learner(LearnerConfig(), content)
+    with torch.no_grad():
+        for name, parameter in learner.named_parameters():
+            if not name.startswith("tower."):
+                parameter.add_(torch.randn_like(parameter) * 0.05)
+        popularity = torch.arange(items, 0, -1).float()
+        learner.tower.start_biases(popularity)
+    folder = snapshot.write(
+        root,
+        tensors=learner.tensors() | {POPULARITY: popularity},
+        items=[Item(f"i{n}", f"Item {n}", categories=(f"c{n % 10}",)) for n in range(items)],
+        config={"learner": asdict(learner.config)},
+        content_model="all-MiniLM-L6-v2",
+        scale=(1.0, 5.0),
+        metrics={},
+        parent=parent,
+        created=f"2026-01-01T00:00:{seed:02}+00:00",
+        data={},
+    )
+    snapshot.publish(root, folder.name)
+    return folder.name
+
+
+async def fill(redis: Redis, items: int, users: int, longest: int, seed: int = 0) -> None:
+    """Give users u0, u1, ... histories of 1 to `longest` views, packed as append.lua packs them."""
+    names = [f"i{n}" for n in range(items)]
+    catalogue = Catalogue(redis)
+    await catalogue.register(names)
+    handles = np.array([catalogue.handles[name] for name in names], np.uint32)
+    rng = np.random.default_rng(seed)
+    now = int(time.time())
+    for start in range(0, users, PAGE):
+        pipeline = redis.pipeline(transaction=False)
+        for user in range(start, min(start + PAGE, users)):
+            count = int(rng.integers(1, longest + 1))
+            records = np.zeros(count, RECORD)
+            # Popular items come more often, as they do.
+            records["handle"] = handles[(items * rng.random(count) ** 2).astype(np.int64)]
+            records["value"] = np.nan
+            records["time"] = now - 3600 * np.arange(count, 0, -1)
+            name = f"u{user}"
+            packed = (now * 1_000_000).to_bytes(8, "little") + records.tobytes()
+            pipeline.set(f"il:{{{partition_of(name)}}}:history:{name}", packed)
+        await pipeline.execute()

@@ -1,0 +1,98 @@
+"""The quantised index against the exact one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from models import quantised
+from models.index import Barred, Exact, Hits
+from models.quantised import Quantised, index_for
+
+N, B, K = 30_000, 40, 10
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[Tensor, Tensor, Tensor]:
+    """Item vectors (N, d), biases (N,) and user vectors (B, d); every eleventh item is not available."""
+    torch.manual_seed(0)
+    vectors = torch.nn.functional.normalize(torch.randn(N, 32), dim=-1)
+    biases = torch.randn(N) * 0.7
+    biases[::11] = -torch.inf
+    return vectors, biases, torch.randn(B, 32) * 2
+
+
+def recall(found: Hits, truth: Hits) -> float:
+    """The share of the true items that were found."""
+    hits = (found.rows[:, :, None] == truth.rows[:, None, :]) & (truth.rows >= 0)[:, None, :]
+    return float(hits.sum() / (truth.rows >= 0).sum())
+
+
+def test_it_finds_what_the_exact_index_finds(world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, users = world
+    found, truth = (kind(vectors, biases).search(users, None, K) for kind in (Quantised, Exact))
+    assert recall(found, truth) >= 0.99
+    same = found.rows == truth.rows
+    torch.testing.assert_close(found.scores[same], truth.scores[same], atol=1e-3, rtol=0)
+    assert not (found.rows % 11 == 0).any()
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.9])
+def test_a_filter_costs_no_recall(world: tuple[Tensor, Tensor, Tensor], share: float) -> None:
+    vectors, biases, users = world
+    allowed = torch.rand(B, N) < share
+    truth = Exact(vectors, biases).search(users, allowed, K)
+    found = Quantised(vectors, biases).search(users, allowed, K)
+    assert recall(found, truth) >= 0.99
+    assert allowed.gather(1, found.rows.clamp(min=0))[found.rows >= 0].all()
+    assert torch.equal(found.rows >= 0, truth.rows >= 0)
+
+
+def test_what_is_barred_makes_room_for_the_next(world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, users = world
+    best = Exact(vectors, biases).search(users, None, 300).rows
+    barred = Barred(torch.arange(B).repeat_interleave(290), best[:, :290].flatten())
+    barred = Barred(torch.cat([barred.queries, torch.tensor([0, 0])]), torch.cat([barred.rows, torch.tensor([0, 11])]))
+    found = Quantised(vectors, biases).search(users, None, 10, barred)
+    assert recall(found, Hits(best[:, 290:], best[:, 290:])) >= 0.99
+    assert not (found.rows[:, :, None] == best[:, None, :290]).any()
+
+
+def test_more_queries_than_go_together_and_fewer_rows_than_asked_for(world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, users = world
+    many = users.repeat(3, 1)
+    barred = Barred(torch.tensor([119]), Exact(vectors, biases).search(users[-1:], None, 1).rows[0])
+    found = Quantised(vectors, biases).search(many, None, K, barred)
+    assert torch.equal(found.rows[:B], found.rows[B : 2 * B])
+    assert found.rows[119, 0] == found.rows[79, 1]
+    few = Quantised(vectors[:30], biases[:30]).search(users[:2], None, 100)
+    assert few.rows.shape == (2, 30)
+    assert (few.rows >= 0).sum(1).tolist() == [27, 27]
+    assert few.scores[0, -1] == -torch.inf
+
+
+def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, biases, _ = world
+    assert isinstance(index_for(vectors, biases), Exact)
+    monkeypatch.setattr(quantised, "LARGE", N)
+    large = index_for(vectors, biases)
+    assert isinstance(large, Quantised)
+    assert large.bytes_an_item == 32 + quantised.BIAS_COMPONENTS + 8
+    assert isinstance(index_for(vectors[:, :0], biases), Exact)
+
+
+@pytest.mark.parametrize("spread", [0.0, 8.0])
+def test_biases_that_all_agree_or_lie_far_apart(world: tuple[Tensor, Tensor, Tensor], spread: float) -> None:
+    vectors, _, users = world
+    biases = torch.linspace(-spread, spread, N)
+    truth = Exact(vectors, biases).search(users, None, K)
+    assert recall(Quantised(vectors, biases).search(users, None, K), truth) >= 0.99
+
+
+def test_where_nothing_is_available_nothing_is_found(world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, users = world
+    nothing = Quantised(vectors, torch.full_like(biases, -torch.inf))
+    found = nothing.search(users, None, K, Barred(torch.tensor([0]), torch.tensor([5])))
+    assert found.rows.shape == (B, K)
+    assert (found.rows == -1).all()

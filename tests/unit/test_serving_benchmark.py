@@ -1,0 +1,47 @@
+"""The benchmark's own arithmetic, and its open loop against a real service."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import hiredis
+import pytest
+
+from benchmarks.serving.closed import Load
+from benchmarks.serving.figures import ratio
+from benchmarks.serving.opened import _requests, open_loop
+from benchmarks.serving.store import _command
+from tests.services import serving, settings_of
+from tests.worlds import publish_snapshot
+
+
+def test_a_ratio_is_of_what_was_measured_side_by_side() -> None:
+    assert ratio([2.0, 30.0, 8.0], [1.0, 10.0, 2.0]) == {"ratio": 3.0, "lowest": 2.0, "highest": 4.0}
+
+
+def test_a_command_is_as_redis_reads_it() -> None:
+    reader = hiredis.Reader()
+    reader.feed(_command("SET", "é", 7, b"\r\n\x00"))
+    assert reader.gets() == [b"SET", "é".encode(), b"7", b"\r\n\x00"]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 1), (1.0, 2)])
+def test_a_share_of_the_asking_have_just_done_something(share: float, count: int) -> None:
+    requests = _requests(Load(share=share, users=1), random.Random(0))
+    assert len(requests) == count
+    assert requests[-1].startswith(b"POST /recommend ")
+    assert all(b'"u0"' in request for request in requests)
+
+
+def test_the_open_loop_counts_every_request_that_was_due(redis_url: str, tmp_path: Path) -> None:
+    publish_snapshot(tmp_path / "snapshots")
+    with serving(settings_of(redis_url, tmp_path / "snapshots")) as client:
+        load = Load(users=5, items=8, share=0.2, connections=4, seconds=1.0)
+        came = open_loop(int(client.base_url.port or 0), load, 50.0, processes=1)
+        refused = open_loop(int(client.base_url.port or 0), Load(path="/nowhere", connections=2, seconds=0.5), 20.0, 1)
+    assert came.faults == 0
+    assert 20 < came.rate < 120
+    assert 0 < came.p50 <= came.p99 <= came.worst
+    assert came.late == 0
+    assert refused.faults > 0
