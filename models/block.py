@@ -130,7 +130,7 @@ class Recall(nn.Module):
     def __init__(self, rank: int, steps: int) -> None:
         super().__init__()
         self.loop = InnerLoop(GATHERERS, 1, rank, steps, -5.0, 0.0)
-        self.voice = nn.Parameter(torch.tensor([0.4, 0.8]))  # even a low rating says what a user looks at
+        self.voice = nn.Parameter(torch.tensor([0.5, 0.7]))  # even a low rating says what a user looks at
         self.filter = nn.Parameter(torch.zeros(GATHERERS, rank))
 
     @torch.no_grad()

@@ -23,7 +23,7 @@ from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split
 
 FEW_USERS = 1000
-TRUSTED_AT = 20.0  # interactions that say as much of an item as its text does
+TRUSTED_AT = 40.0  # interactions that say as much of an item as its text does
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,8 @@ def sized(dataset: Dataset) -> dict[str, Any]:
 
     Windows as long as three quarters of the histories, and batches of about as many events whatever the length. More
     dropout where users are known from few events, or are few; with few of them also narrow blocks and a lower rate,
-    for they are soon learned by heart. A high rank where the catalogue is small enough to score with it.
+    for they are soon learned by heart. A high rank where the catalogue is small enough to score with it; of few users
+    nearly all the rank there is.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
@@ -90,7 +91,7 @@ def sized(dataset: Dataset) -> dict[str, Any]:
         "length": length,
         "batch_size": min(128, 3200 // length),
         "dropout": 0.5 if length == 20 else 0.4 if few else 0.2,
-        "rank": 256 if len(dataset.items) <= 30_000 else 64,
+        "rank": 64 if len(dataset.items) > 30_000 else 384 if few else 256,
         "rate": 5e-4 if few else 1.5e-3,
     } | ({"width": 16, "heads": 2} if few else {})
 

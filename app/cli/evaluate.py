@@ -42,7 +42,7 @@ def evaluate(
         typer.Option("--baselines", help="Also tune and rank popularity, ItemKNN, iALS and EASE on the same data."),
     ] = False,
     shots: Annotated[str, typer.Option(help="Events a cold user has, with commas between the counts.")] = "1,3,5,10",
-    draws: Annotated[int, typer.Option(min=1, help="Random supports drawn for each cold user.")] = 5,
+    draws: Annotated[int, typer.Option(min=1, help="Random supports drawn for each cold user.")] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, not a table.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; all cores by default.")] = None,
 ) -> None:

@@ -126,6 +126,6 @@ def test_an_unknown_choice_is_named() -> None:
 
 
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
-    few = {"width": 16, "heads": 2, "rate": 5e-4}
-    assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.5, "rank": 256} | few
+    few = {"rank": 384, "width": 16, "heads": 2, "rate": 5e-4}
+    assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.5} | few
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
