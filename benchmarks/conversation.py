@@ -81,23 +81,33 @@ def main() -> None:
     talk.say("POST", "/events", {"events": low})
     print(f"\nHorror in that user's top 100: {shy} before, {rank_of(talk.client, bob, 'Horror')} after.\n")
 
-    print("A new film, known by its text alone, is recommended to a user whose history fits it:\n")
-    film = {
-        "item_id": tag,
-        "title": "Starfall Station (2026)",
-        "text": "A rebel pilot and a droid fight an evil galactic empire in space.",
-        "categories": ["Action", "Adventure", "Sci-Fi"],
-    }
-    talk.say("PUT", "/items", {"items": [film]})
-    saga = [{"user_id": cleo, "item_id": item, "kind": "like"} for item in SAGA]
-    talk.client.post("/events", json={"events": saga}).raise_for_status()
-    for who, whose in ((cleo, f"of {cleo}, who liked {', '.join(SAGA.values())}"), (f"{cleo}x", "of a stranger")):
-        for category in ("Sci-Fi", None):
-            body = {"user_id": who, "k": 100, "filter": {"categories": [category]} if category else None}
-            items = talk.client.post("/recommend", json=body).json()["items"]
-            places = [place for place, item in enumerate(items, 1) if item["item_id"] == tag]
-            among = f" among {category}" if category else ""
-            print(f"    in the top 100{among} {whose}: {f'at place {places[0]}' if places else 'not there'}")
+    print("Two new films, known by their text alone:\n")
+    scary, space = f"{tag}-1", f"{tag}-2"
+    films = [
+        {
+            "item_id": scary,
+            "title": "The Haunted Cellar (2026)",
+            "text": "A demon stalks teenagers in an old house.",
+            "categories": ["Horror"],
+        },
+        {
+            "item_id": space,
+            "title": "Starfall Station (2026)",
+            "text": "A rebel pilot and a droid fight an evil galactic empire in space.",
+            "categories": ["Action", "Adventure", "Sci-Fi"],
+        },
+    ]
+    talk.say("PUT", "/items", {"items": films})
+    print("\nWhere each then stands in the top 100, before anyone has touched it:\n")
+    for item, taken in ((scary, FEARED), (space, SAGA)):
+        fan = f"{cleo}-{item[-1]}"
+        liked = [{"user_id": fan, "item_id": liked, "kind": "like"} for liked in taken]
+        talk.client.post("/events", json={"events": liked}).raise_for_status()
+        title = next(film["title"] for film in films if film["item_id"] == item)
+        for who, whose in ((fan, f"who liked {', '.join(taken.values())}"), (f"{fan}x", "nobody has met")):
+            items = talk.client.post("/recommend", json={"user_id": who, "k": 100}).json()["items"]
+            places = [place for place, found in enumerate(items, 1) if found["item_id"] == item]
+            print(f"    {title}, for a user {whose}: {f'place {places[0]}' if places else 'not there'}")
 
 
 if __name__ == "__main__":

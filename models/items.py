@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-OPTIMISM = 0.98
+OPTIMISM = 0.99
 
 
 class ItemTower(nn.Module):
