@@ -53,9 +53,14 @@ def split(dataset: Dataset, config: SplitConfig) -> Split:
     """Deal the users into groups. The same data and config always give the same groups."""
     everyone = histories(dataset)
     order = np.random.default_rng(config.seed).permutation(len(everyone))
-    cold_count, valid_count = round(config.cold * len(order)), round(config.valid * len(order))
+    cold_count, valid_count = (_count(share, len(order)) for share in (config.cold, config.valid))
     cold = [everyone[user] for user in order[:cold_count]]
     valid = [everyone[user] for user in order[cold_count : cold_count + valid_count]]
     full = [everyone[user] for user in order[cold_count + valid_count :]]
     warm = [history.take(slice(0, -1)) for history in full] if config.last else full
     return Split(warm, full, valid, cold)
+
+
+def _count(share: float, users: int) -> int:
+    """That share of the users; one at the least where there are enough to go round."""
+    return max(round(share * users), 1 if share > 0 and users >= 4 else 0)

@@ -120,6 +120,15 @@ def test_too_little_data_says_so(tmp_path: Path) -> None:
         follow(tiny, content(tiny), plan(SMALL))
 
 
+def test_a_handful_of_users_is_enough(tmp_path: Path) -> None:
+    file = tmp_path / "few.csv"
+    file.write_text("user,item\n" + "".join(f"u{user},i{(user + at) % 7}\n" for user in range(5) for at in range(4)))
+    few = read(file)
+    parts = split(few, SplitConfig())
+    assert (len(parts.cold), len(parts.valid), len(parts.warm)) == (1, 1, 3)
+    assert follow(few, content(few), plan(SMALL)).tensors["popularity"].sum() == 9
+
+
 def test_an_unknown_choice_is_named() -> None:
     with pytest.raises(ValueError, match="there is no setting widht"):
         plan({"widht": 3})
