@@ -88,11 +88,11 @@ async def _recommend_user(given: bytes, parts: Parts) -> bytes | None:
     k = fields.get("k", "10")
     if len(fields) != len(asked) or not fields.keys() <= {"user_id", "k"} or not (k.isascii() and k.isdigit()):
         return None
+    if len(k) > 3 or not 1 <= int(k) <= 100:
+        return None
     try:
         user = _id.validate_python(fields["user_id"]) if "user_id" in fields else None
     except ValidationError:
-        return None
-    if not 1 <= int(k[:9]) <= 100:
         return None
     return await recommend_user(user, int(k), parts["recommender"])
 
@@ -148,7 +148,8 @@ def _usual(scope: Scope) -> bool:
     return (
         content.partition(b";")[0].strip().lower() == b"application/json"
         and length.isdigit()
-        and int(length[:12]) <= settings.max_body
+        and len(length) <= 12
+        and int(length) <= settings.max_body
     )
 
 

@@ -100,7 +100,19 @@ def test_recommend_batch(client: httpx.Client, scores: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["", "user_id=ada", "user_id=a%2Fb%20c&k=3", "k=100", "k=101", "k=x", "k=3&k=4", "user_id=", "else=1"]
+    "query",
+    [
+        "",
+        "user_id=ada",
+        "user_id=a%2Fb%20c&k=3",
+        "k=100",
+        "k=101",
+        "k=x",
+        "k=3&k=4",
+        "k=0000000101",
+        "user_id=",
+        "else=1",
+    ],
 )
 def test_get_recommend(client: httpx.Client, query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     one = client.get(f"/recommend?{query}")
