@@ -42,6 +42,12 @@ class Acquaintance:
 
         The device is left to who is waiting for half of the time.
         """
+        try:
+            await self._meet(users, served, read, compute)
+        finally:
+            self.adapted.turn()
+
+    async def _meet(self, users: Sequence[str], served: Served, read: Read, compute: Compute) -> None:
         end = perf_counter() + LONGEST
         for start in range(0, len(users), PAGE):
             began = perf_counter()

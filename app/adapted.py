@@ -22,7 +22,7 @@ class Known:
 
     version: int
     vector: Tensor  # (d,)
-    complete: bool  # made of every event, so that other items in the catalogue do not change it
+    complete: bool  # made of every event, and all on items of the snapshot: the catalogue cannot change it
     k: int = 0
     answer: Answer | None = None  # to the plain query for `k` items
 
@@ -75,6 +75,10 @@ class Adapted:
     def latest(self) -> list[str]:
         """Everyone, who was here last first."""
         return list(reversed(self._known))
+
+    def turn(self) -> None:
+        """Those who were kept first were here last."""
+        self._known = OrderedDict(reversed(self._known.items()))
 
     def forget(self, user: str) -> None:
         """Drop a user, known or not."""

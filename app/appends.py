@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from typing import Any
 
 from redis.asyncio import Redis
@@ -15,9 +15,12 @@ from app.wire import Wire
 Call = tuple[Sequence[str], Sequence[Any]]
 """A script's keys and arguments."""
 
+MOST = 1000
+"""Calls in a round trip, but for a single request with more: its reply must come before the wire gives up."""
+
 
 class Appends:
-    """One script, called by many at once. What fails, fails for all who were sent together."""
+    """One script, called by many at once. What fails, fails for all who were sent together, MOST calls about."""
 
     def __init__(self, redis: Redis, script: Script, wire: Wire | None) -> None:
         self._redis, self._script, self._wire = redis, script, wire
@@ -35,7 +38,9 @@ class Appends:
     async def _send(self) -> None:
         try:
             while self._waiting:
-                together, self._waiting = self._waiting, []
+                sizes = accumulate(len(calls) for calls, _ in self._waiting)
+                count = 1 + sum(size < MOST for size in sizes)
+                together, self._waiting = self._waiting[:count], self._waiting[count:]
                 try:
                     every = [call for calls, _ in together for call in calls]
                     replies = iter(await self._script.run(self._redis, every, self._wire))

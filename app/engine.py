@@ -136,7 +136,7 @@ class Engine:
 
     async def ask_all(self, queries: Sequence[Query]) -> list[Answer]:
         """As `ask`, for several at once: all of them are taken, or none."""
-        return [await answer for answer in self._enter(queries)]
+        return await asyncio.gather(*self._enter(queries))
 
     def _enter(self, queries: Sequence[Query]) -> list[asyncio.Future[Answer]]:
         if not self.alive or self._closing:
@@ -240,6 +240,7 @@ class Engine:
     def _answered(self, waiting: Waiting) -> bool:
         """Answer a query whose answer is known for just this history; else bring the vector, if that is known."""
         query, history = waiting.query, waiting.history
+        waiting.vector = None  # one brought before a swap is the last snapshot's
         if query.user is None or history is None or not waiting.remember:
             return False
         known = self._adapted.find(query.user, history.version)

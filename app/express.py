@@ -59,16 +59,15 @@ class Express:
         else:
             waiting = await _messages(receive)
             given = b"".join([message.get("body", b"") for message in waiting])
+        scope["route"] = route  # the router puts its own there where it is asked after all
         try:
             answer = await route.lane(given, scope["state"])
         except InnerloopError as error:
-            scope["route"] = route
             await problems.of(error)(scope, receive, send)
             return
         if answer is None:
             await self.app(scope, _again(waiting, receive), send)
             return
-        scope["route"] = route
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
         await send({"type": "http.response.start", "status": route.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer})

@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
 
     answers: list[Answer]
     vectors: list[Tensor | None]  # (d,) of each query's user, None where nobody was adapted to
-    complete: list[bool]  # whether a vector stands for the whole history, with no event on an item that is not here
+    complete: list[bool]  # whether a vector is made of the whole history, and of nothing but the snapshot's items
 
 
 class Served:
@@ -137,7 +137,9 @@ class Served:
             if group := groups["popularity"]:
                 users = self._vectors.new_zeros(len(group), 0)
                 answers |= self._ranked(self._by_popularity, users, group, queries, events, degraded=True)
-        return Outcome([answers[at] for at in range(len(queries))], vectors, events.complete.tolist())
+        # An item put since the snapshot stands on its text alone, and that may be put again.
+        settled = np.bincount(events.owner[events.rows >= len(self.snapshot.items)], minlength=len(queries)) == 0
+        return Outcome([answers[at] for at in range(len(queries))], vectors, (events.complete & settled).tolist())
 
     def warm(self, largest: int) -> None:
         """Answer made-up batches of one and of `largest` queries, so that no real one pays for a first time."""

@@ -33,7 +33,7 @@ class Wire:
         self._settings: dict[str, Any] = redis.connection_pool.connection_kwargs
         self._timeout = float(self._settings["socket_timeout"])
         self._line: Line | None = None
-        self._connecting = asyncio.Lock()
+        self._connecting: asyncio.Task[Line] | None = None
 
     @classmethod
     def of(cls, redis: Redis) -> Wire | None:
@@ -49,11 +49,16 @@ class Wire:
         """
         line = self._line
         if line is None or line.closed:
-            async with self._connecting:
-                if self._line is None or self._line.closed:
-                    self._line = await self._connect()
-                line = self._line
+            if self._connecting is None:  # one attempt for all who wait, so that they fail together
+                self._connecting = asyncio.create_task(self._connect(), name="wire")
+                self._connecting.add_done_callback(self._connected)
+            line = await asyncio.shield(self._connecting)
         return await line.call(commands, count, self._timeout)
+
+    def _connected(self, attempt: asyncio.Task[Line]) -> None:
+        self._connecting = None
+        if not attempt.cancelled() and attempt.exception() is None:
+            self._line = attempt.result()
 
     def close(self) -> None:
         """Hang up; whoever waits for a reply is told so."""

@@ -93,14 +93,10 @@ class Quantised:
         if allowed is not None:
             scores.masked_fill_(~allowed.gather(1, rows), -torch.inf)
         if barred is not None:
-            # At most a few hundred pairs a query: each against the rows that are ranked.
-            order = rows.sort(1)
-            at = torch.searchsorted(order.values[barred.queries], barred.rows[:, None])[:, 0].clamp(
-                max=rows.shape[1] - 1
-            )
-            hit = order.values[barred.queries, at] == barred.rows
-            queries, columns = barred.queries[hit], order.indices[barred.queries[hit], at[hit]]
-            scores[queries, columns] = -torch.inf
+            # A number for each pair of a query and a row; padding may hold a row more than once.
+            count = int(self._place.shape[0])
+            pairs = rows + count * torch.arange(len(rows))[:, None]
+            scores.masked_fill_(torch.isin(pairs, barred.queries * count + barred.rows), -torch.inf)
         found, values = best(scores, rows, min(k, scores.shape[1]))
         missing = k - found.shape[1]
         pad = torch.nn.functional.pad

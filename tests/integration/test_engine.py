@@ -282,6 +282,33 @@ async def test_a_swap_forgets_every_vector(mindful: Engine, store: Store) -> Non
     assert answer == other.answer([Query(user="a")], [store.records("a")])[0]
 
 
+async def test_a_vector_brought_before_a_swap_is_not_used_after_it(
+    mindful: Engine, store: Store, served: Served
+) -> None:
+    store.histories = {"a": [1003, 1008], "b": [1010]}
+    await mindful.ask(Query(user="a"))
+    entered, gate = threading.Event(), threading.Event()
+
+    def hold(*_: object) -> None:
+        entered.set()
+        gate.wait(10)
+
+    hook = served.learner.blocks[0].register_forward_pre_hook(hold)
+    other = served_of(snapshot_of(seed=1))
+    try:
+        ahead = asyncio.create_task(mindful.ask(Query(user="b")))
+        await asyncio.to_thread(entered.wait, 10)
+        late = asyncio.create_task(mindful.ask(Query(user="a", k=20)))
+        await asyncio.sleep(0.1)  # it is read, knows its vector, and waits for the device
+        mindful.swap(other)
+    finally:
+        gate.set()
+        hook.remove()
+    await ahead
+    for k, answer in ((20, await late), (5, await mindful.ask(Query(user="a", k=5)))):
+        assert answer == other.answer([Query(user="a", k=k)], [store.records("a")])[0]
+
+
 async def test_a_vector_that_is_being_computed_is_forgotten_too(
     mindful: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,3 +96,14 @@ def test_where_nothing_is_available_nothing_is_found(world: tuple[Tensor, Tensor
     found = nothing.search(users, None, K, Barred(torch.tensor([0]), torch.tensor([5])))
     assert found.rows.shape == (B, K)
     assert (found.rows == -1).all()
+
+
+@pytest.mark.parametrize("count", [4296, 4147, 5000])
+def test_the_last_row_is_barred_though_padding_repeats_it(count: int) -> None:
+    torch.manual_seed(0)
+    vectors, biases = torch.nn.functional.normalize(torch.randn(count, 16), dim=-1), torch.zeros(count)
+    users = vectors[-1:] * 5 + torch.randn(8, 16) * 0.1
+    barred = Barred(torch.arange(8), torch.full((8,), count - 1))
+    for k in (50, 100):
+        assert (Quantised(vectors, biases).search(users, None, k).rows[:, 0] == count - 1).all()
+        assert (Quantised(vectors, biases).search(users, None, k, barred).rows != count - 1).all()
