@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad, vmap
 
-from benchmarks.opponents.melu import MeLU, Parameters, Ratings, decide, masked_error
+from benchmarks.opponents.melu import MeLU, Parameters, Ratings, decide, masked_error, predicted
 from benchmarks.opponents.stopping import train_until_best
 from benchmarks.rating import Episode, FittedRater, Rated, RatingTask, validated
 from benchmarks.task import Limits, Say, Settings
@@ -62,16 +62,9 @@ class MAMLPredictor:
         out: Tensor = vmap(one)(known, support.values, support.mask, asked)
         return out
 
-    @torch.no_grad()
     def predict(self, episodes: Sequence[Episode]) -> list[NDArray[np.float32]]:
         """(Q,) each."""
-        out: list[NDArray[np.float32]] = []
-        for start in range(0, len(episodes), 128):
-            batch = episodes[start : start + 128]
-            support, query = (Ratings.of([episode[at] for episode in batch]) for at in (0, 1))
-            found = self.read(support, query)
-            out += [found[at, : len(one.query.rows)].numpy() for at, one in enumerate(batch)]
-        return out
+        return predicted(self.read, episodes)
 
 
 @dataclass(frozen=True)

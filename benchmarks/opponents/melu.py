@@ -5,17 +5,20 @@ Letters: B users, R ratings, E width of one embedding, d width of all together.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.rating import Features, Rated
+from benchmarks.rating import Episode, Features, Rated
 
 Parameters = dict[str, Tensor]
+
+EPISODES = 64  # read at once
 
 
 class Ratings(NamedTuple):
@@ -91,6 +94,18 @@ def decide(decision: Parameters, features: Tensor) -> Tensor:
     return F.linear(x, decision["weight2"], decision["bias2"]).squeeze(-1)
 
 
-def masked_error(predicted: Tensor, values: Tensor, mask: Tensor) -> Tensor:
+def masked_error(guesses: Tensor, values: Tensor, mask: Tensor) -> Tensor:
     """The mean squared error of what is there."""
-    return ((predicted - values).square() * mask).sum() / mask.sum().clamp(min=1)
+    return ((guesses - values).square() * mask).sum() / mask.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def predicted(read: Callable[[Ratings, Ratings], Tensor], episodes: Sequence[Episode]) -> list[NDArray[np.float32]]:
+    """What `read` makes of (support, query), (B, Q), for each episode without the padding, (Q,) each."""
+    out: list[NDArray[np.float32]] = []
+    for start in range(0, len(episodes), EPISODES):
+        batch = episodes[start : start + EPISODES]
+        support, query = (Ratings.of([episode[at] for episode in batch]) for at in (0, 1))
+        found = read(support, query)
+        out += [found[at, : len(one.query.rows)].numpy() for at, one in enumerate(batch)]
+    return out

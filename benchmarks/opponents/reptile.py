@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.func import functional_call, grad, vmap
 
 from benchmarks.opponents.maml import MOST
-from benchmarks.opponents.melu import MeLU, Parameters, Ratings, masked_error
+from benchmarks.opponents.melu import MeLU, Parameters, Ratings, masked_error, predicted
 from benchmarks.opponents.stopping import train_until_best
 from benchmarks.rating import Episode, FittedRater, Rated, RatingTask, validated
 from benchmarks.task import Limits, Say, Settings
@@ -50,22 +50,19 @@ class ReptilePredictor:
     rate: float
     steps: int
 
-    @torch.no_grad()
+    def read(self, support: Ratings, query: Ratings) -> Tensor:
+        """(B, Q)."""
+
+        def one(own: Parameters, user: Tensor, rows: Tensor) -> Tensor:
+            found: Tensor = functional_call(self.network, own, (user, rows))
+            return found
+
+        out: Tensor = vmap(one)(adapted(self.network, support, self.rate, self.steps), query.users, query.rows)
+        return out
+
     def predict(self, episodes: Sequence[Episode]) -> list[NDArray[np.float32]]:
         """(Q,) each."""
-        out: list[NDArray[np.float32]] = []
-        for start in range(0, len(episodes), BATCH):
-            batch = episodes[start : start + BATCH]
-            support, query = (Ratings.of([episode[at] for episode in batch]) for at in (0, 1))
-            parameters = adapted(self.network, support, self.rate, self.steps)
-
-            def read(own: Parameters, user: Tensor, rows: Tensor) -> Tensor:
-                found: Tensor = functional_call(self.network, own, (user, rows))
-                return found
-
-            found = vmap(read)(parameters, query.users, query.rows)
-            out += [found[at, : len(one.query.rows)].numpy() for at, one in enumerate(batch)]
-        return out
+        return predicted(self.read, episodes)
 
 
 class Reptile:

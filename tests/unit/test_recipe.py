@@ -11,7 +11,7 @@ from models import snapshot
 from models.dataset import Dataset, read
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner
-from models.recipe import follow, has_text, plan, sized, split_like
+from models.recipe import Trained, follow, has_text, plan, sized, split_like
 from models.split import SplitConfig, split
 
 SMALL = {"width": 16, "rank": 16, "length": 10, "epochs": 3, "batch_size": 64}
@@ -28,6 +28,23 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def content(dataset: Dataset) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     return np.random.default_rng(0).normal(size=(len(dataset.items), 12)).astype(np.float32)
+
+
+def written(root: Path, dataset: Dataset, trained: Trained, checksum: str | None = None) -> snapshot.Snapshot:
+    """What was trained, as a snapshot that says it comes of `dataset`."""
+    folder = snapshot.write(
+        root,
+        tensors=trained.tensors,
+        items=dataset.items,
+        config=trained.config,
+        content_model="none",
+        scale=(1.0, 5.0),
+        metrics=trained.metrics,
+        parent=None,
+        created="2026-06-01T12:00:00+00:00",
+        data={"name": dataset.name, "checksum": checksum or dataset.checksum},
+    )
+    return snapshot.read(folder)
 
 
 def test_groups_do_not_overlap_and_the_last_event_is_held_out(dataset: Dataset) -> None:
@@ -48,19 +65,7 @@ def test_the_same_split_comes_again(dataset: Dataset) -> None:
 def test_a_trained_snapshot_evaluates_on_what_it_held_out(dataset: Dataset, tmp_path: Path) -> None:
     chosen = plan(SMALL | {"epochs": 20, "rate": 1e-2, "shuffled": 0.0, "averaging": 0.8})
     trained = follow(dataset, content(dataset), chosen)
-    folder = snapshot.write(
-        tmp_path,
-        tensors=trained.tensors,
-        items=dataset.items,
-        config=trained.config,
-        content_model="none",
-        scale=(1.0, 5.0),
-        metrics=trained.metrics,
-        parent=None,
-        created="2026-06-01T12:00:00+00:00",
-        data={"name": dataset.name, "checksum": dataset.checksum},
-    )
-    loaded = snapshot.read(folder)
+    loaded = written(tmp_path, dataset, trained)
     cases = leave_one_out(split_like(dataset, loaded).full)
     assert evaluate(LearnerRanker(Learner.restore(loaded)), cases)["HR@10"] > 0.9
 
@@ -73,43 +78,21 @@ def test_items_without_text_have_no_content(dataset: Dataset) -> None:
 
 def test_a_snapshot_of_other_data_is_not_evaluated(dataset: Dataset, tmp_path: Path) -> None:
     trained = follow(dataset, content(dataset), plan(SMALL, hold_out=False))
-    folder = snapshot.write(
-        tmp_path,
-        tensors=trained.tensors,
-        items=dataset.items,
-        config=trained.config,
-        content_model="none",
-        scale=(1.0, 5.0),
-        metrics={},
-        parent=None,
-        created="2026-06-01T12:00:00+00:00",
-        data={"name": "walks", "checksum": dataset.checksum},
-    )
+    loaded = written(tmp_path, dataset, trained)
     with pytest.raises(ValueError, match="nothing it has not seen"):
-        split_like(dataset, snapshot.read(folder))
+        split_like(dataset, loaded)
     other = tmp_path / "other.csv"
     other.write_text("user,item\na,x\na,y\nb,x\n")
     with pytest.raises(ValueError, match="trained on walks"):
-        split_like(read(other), snapshot.read(folder))
+        split_like(read(other), loaded)
 
 
 def test_data_that_has_changed_is_not_evaluated(dataset: Dataset, tmp_path: Path) -> None:
     """One more user deals all of them anew: figures on those the snapshot was trained on would be too good."""
     trained = follow(dataset, content(dataset), plan(SMALL))
-    folder = snapshot.write(
-        tmp_path,
-        tensors=trained.tensors,
-        items=dataset.items,
-        config=trained.config,
-        content_model="none",
-        scale=(1.0, 5.0),
-        metrics={},
-        parent=None,
-        created="2026-06-01T12:00:00+00:00",
-        data={"name": "walks", "checksum": "another"},
-    )
+    loaded = written(tmp_path, dataset, trained, checksum="another")
     with pytest.raises(ValueError, match="has changed since"):
-        split_like(dataset, snapshot.read(folder))
+        split_like(dataset, loaded)
 
 
 def test_too_little_data_says_so(tmp_path: Path) -> None:
