@@ -23,15 +23,16 @@ class ItemTower(nn.Module):
 
     content: Tensor
     centre: Tensor
+    described: Tensor
 
     def __init__(self, content: Tensor, width: int, residual_dropout: float) -> None:
         super().__init__()
         count, content_width = content.shape
-        described = content.abs().sum(-1) > 0
+        described = _described(content)
+        self.speaks = bool(described.any())
         self.register_buffer("content", content)
-        self.register_buffer(
-            "centre", content[described].mean(0) if described.any() else content.new_zeros(content_width)
-        )
+        self.register_buffer("described", described, persistent=False)
+        self.register_buffer("centre", content[described].mean(0) if self.speaks else content.new_zeros(content_width))
         self.projection = nn.Parameter(torch.randn(width, content_width) * (1.5 / width**0.5))
         self.residual = nn.Parameter(torch.randn(count, width) * (0.3 / width**0.5))
         self.bias = nn.Parameter(torch.zeros(count))
@@ -55,8 +56,7 @@ class ItemTower(nn.Module):
             directions: (N, d), unit vectors; 0 for an untouched item.
             trust: how far an item's interactions outweigh its text, from 0 for an untouched item to 1, (N,).
         """
-        described = (self.content.abs().sum(-1, keepdim=True) > 0).to(self.content.dtype)
-        centred = (self.content - self.centre) * described
+        centred = (self.content - self.centre) * self.described[:, None]
         weighted = centred * trust[:, None]
         gram = weighted.T @ centred + ridge * torch.eye(centred.shape[1], dtype=centred.dtype, device=centred.device)
         self.projection.copy_(torch.linalg.solve(gram, weighted.T @ directions).T)
@@ -64,15 +64,16 @@ class ItemTower(nn.Module):
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on content alone."""
-        projected = self.project(self.content)
         residual: Tensor = self.residual
         bias: Tensor = self.bias
         if self.training and self.residual_dropout > 0:
-            undescribed = self.content.abs().sum(-1) == 0  # such an item has nothing else to stand on
-            keep = (torch.rand(len(bias), device=bias.device) >= self.residual_dropout) | undescribed
+            keep = torch.rand(len(bias), device=bias.device) >= self.residual_dropout
+            keep = keep | ~self.described  # such an item has nothing else to stand on
             residual = residual * keep[:, None]
             bias = torch.where(keep, bias, self.cold_bias)
-        return F.normalize(projected + residual, dim=-1), bias
+        if self.speaks:
+            residual = residual + self.project(self.content, self.described)
+        return F.normalize(residual, dim=-1), bias
 
     def cold(self, content: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (M, d) and biases (M,) of new items, from their content vectors (M, C).
@@ -81,9 +82,13 @@ class ItemTower(nn.Module):
         cold bias of items that were there and left alone, and a refresh then learns what they are worth.
         """
         hopeful = torch.maximum(torch.quantile(self.bias.float(), OPTIMISM), self.cold_bias)
-        return F.normalize(self.project(content), dim=-1), hopeful.expand(len(content))
+        return F.normalize(self.project(content, _described(content)), dim=-1), hopeful.expand(len(content))
 
-    def project(self, content: Tensor) -> Tensor:
+    def project(self, content: Tensor, described: Tensor) -> Tensor:
         """(M, C) -> (M, d). An item without content projects to zero, not to the centre's image."""
-        described = (content.abs().sum(-1, keepdim=True) > 0).to(content.dtype)
-        return ((content - self.centre) * described) @ self.projection.T
+        return content @ self.projection.T - described[:, None] * (self.projection @ self.centre)
+
+
+def _described(content: Tensor) -> Tensor:
+    """Which rows say anything, (M,) bool."""
+    return content.abs().sum(-1) > 0

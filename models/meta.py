@@ -21,6 +21,7 @@ from torch import Tensor
 
 from models.episode import History, Support, windows
 from models.learner import Learner
+from models.softmax import log_normaliser
 
 FEW_SHOTS = 8
 
@@ -163,10 +164,10 @@ class OuterLoop:
     def log_normaliser(self, queries: Tensor, vectors: Tensor, biases: Tensor) -> Tensor:
         """log sum_i exp score(query, i), (P,): over all items, or estimated from a sample of a large catalogue."""
         if len(vectors) <= self.config.full_softmax:
-            return torch.logsumexp(torch.addmm(biases, queries, vectors.T), -1)
+            return log_normaliser(queries, vectors, biases)
         drawn = torch.multinomial(self.share, self.config.negatives, replacement=True, generator=self.generator)
         expected = torch.log(self.share[drawn] * self.config.negatives)
-        return torch.logsumexp(torch.addmm(biases[drawn] - expected, queries, vectors[drawn].T), -1)
+        return log_normaliser(queries, vectors[drawn], biases[drawn] - expected)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

@@ -105,7 +105,7 @@ def test_new_items_stand_on_their_text() -> None:
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(N + 2))
     hopeful = torch.quantile(model.tower.bias.detach(), OPTIMISM)
     torch.testing.assert_close(biases[N:], hopeful.expand(2))
-    projected = model.tower.project(model.tower.content[:2])
+    projected = model.tower.project(model.tower.content[:2], model.tower.described[:2])
     torch.testing.assert_close(vectors[N:], projected / projected.norm(dim=-1, keepdim=True))
 
 
