@@ -93,5 +93,6 @@ def windows(
             spans = [spans[at] for at in rng.permutation(len(spans))[:most]]
         cuts += [events.take(slice(a, b)) for a, b in spans]
     order = rng.permutation(len(cuts))
-    for start in range(0, len(order), batch_size):
-        yield pack([cuts[at] for at in order[start : start + batch_size]], length)
+    order = order[np.argsort([len(cuts[at].rows) for at in order], kind="stable")]
+    for number in rng.permutation(-(-len(order) // batch_size)):
+        yield pack([cuts[at] for at in order[number * batch_size : (number + 1) * batch_size]], length)
