@@ -1,10 +1,8 @@
 """The outer loop: episodes in, better meta-parameters out. Training from nothing and refreshing are this one loop.
 
-Every position of every episode is a task: the events before it are the support set, the event itself is the query. The
-outer loss is the softmax over the catalogue at that event, differentiated through the inner steps (MAML). Over a large
-catalogue the softmax is sampled, with the log-q correction (Bengio & Senecal 2008; Yi et al. 2019).
+The outer loss is differentiated through the inner steps (MAML).
 
-Letters: B users, T events, P query positions, N items, d width.
+Letters: B users, N items.
 """
 
 from __future__ import annotations
@@ -21,14 +19,12 @@ from torch import Tensor
 
 from models.episode import History, Support, windows
 from models.learner import Learner
-from models.softmax import log_normaliser
-
-FEW_SHOTS = 8
+from models.loss import Loss, LossConfig
 
 
 @dataclass(frozen=True, slots=True)
-class OuterConfig:
-    """How the outer loop runs."""
+class OuterConfig(LossConfig):
+    """How the outer loop runs, and what it lowers."""
 
     rate: float = 1.5e-3
     residual_rate: float = 0.05  # of the rate, for the items' residuals: there are so many, and they start well
@@ -38,13 +34,7 @@ class OuterConfig:
     patience: int = 10  # epochs without a better validation before it stops
     shuffled: float = 0.5  # share of episodes whose events are put in random order
     windows: int = 2  # windows of one user an epoch, at most
-    positions: int = 1024  # query positions scored a meta-step; more are sampled down to these
-    negatives: int = 8192  # items a sampled softmax draws
-    full_softmax: int = 30_000  # catalogues up to this size are scored whole
-    horizon: float = 0.8  # in an ordered episode, the weight of a target one event further ahead
-    against: float = 0.5  # weight of the loss that pushes down what users spoke against
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
-    exclude_seen: bool = True  # leave what was taken out of the softmax, as the service leaves it out of answers
     seed: int = 0
 
     def to_dict(self) -> dict[str, Any]:
@@ -82,10 +72,9 @@ class OuterLoop:
             ],
             lr=config.rate,
         )
-        share = (popularity + 1).sqrt()
-        self.share = share / share.sum()
         self.rng = np.random.default_rng(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
+        self.loss = Loss(learner, config, popularity, self.generator)
         self.average = {name: tensor.detach().clone() for name, tensor in learner.named_parameters()}
         self.epoch = 0
         self.best, self.best_epoch = -1.0, 0
@@ -117,57 +106,6 @@ class OuterLoop:
             for name, parameter in self.learner.named_parameters():
                 self.average[name].lerp_(parameter, 1 - self.config.averaging)
         return float(loss.detach())
-
-    def loss(self, batch: Support) -> Tensor:
-        """Softmax loss of what users went on to take, and what it takes to push down what they spoke against.
-
-        In an episode without order every later event is as good a target as the next; in an ordered one, later targets
-        count less by `horizon` an event. Each position's targets sum to a weight of 1. Where there are more positions
-        than are scored, those with few shots are preferred in episodes without order: they stand for new users.
-        """
-        vectors, biases = self.learner.catalogue()
-        users = self.learner(vectors, batch)[:, :-1]  # (B, T, d): what each event was predicted from
-        weights = self._target_weights(batch)
-        at = self._positions(batch)
-        hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
-        hit, weight = hits.flatten(0, 1)[at], weights.flatten(0, 1)[at]  # (P, T)
-        normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases)
-        if self.config.exclude_seen:
-            share_seen = (_seen(batch).flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
-            normaliser = normaliser + torch.log1p(-share_seen.clamp(max=0.999))
-        aimed = weight.sum(-1) > 0
-        share = weight / weight.sum(-1, keepdim=True).clamp(min=1e-9)
-        loss: Tensor = ((normaliser - (share * hit).sum(-1)) * aimed).sum() / aimed.sum().clamp(min=1)
-        disliked = (batch.mask & (batch.preference < 0)).flatten()[at]
-        if self.config.against > 0 and disliked.any():
-            own = hits.diagonal(dim1=1, dim2=2).flatten()[at]
-            p = (own - normaliser)[disliked].exp().clamp(max=1 - 1e-6)
-            loss = loss - self.config.against * torch.log1p(-p).sum() / len(at)
-        return loss
-
-    def _target_weights(self, batch: Support) -> Tensor:
-        """How much event s is a target of position t, (B, T, T)."""
-        ahead = _ahead(batch)
-        fading = torch.where(batch.ordered[:, None, None], self.config.horizon, 1.0) ** ahead.clamp(min=0)
-        liked = batch.mask & (batch.preference > 0)
-        return fading * (ahead >= 0) * liked[:, None, :]
-
-    def _positions(self, batch: Support) -> Tensor:
-        """The positions to score, (P,), of the B * T."""
-        at = batch.mask.flatten().nonzero().squeeze(1)
-        if len(at) <= self.config.positions:
-            return at
-        shots = batch.mask.cumsum(1) - 1
-        chance = torch.where(batch.ordered[:, None], 1.0, FEW_SHOTS / (shots + FEW_SHOTS / 2)).flatten()[at].cpu()
-        return at[torch.multinomial(chance, self.config.positions, generator=self.generator).to(at.device)]
-
-    def log_normaliser(self, queries: Tensor, vectors: Tensor, biases: Tensor) -> Tensor:
-        """log sum_i exp score(query, i), (P,): over all items, or estimated from a sample of a large catalogue."""
-        if len(vectors) <= self.config.full_softmax:
-            return log_normaliser(queries, vectors, biases)
-        drawn = torch.multinomial(self.share, self.config.negatives, replacement=True, generator=self.generator)
-        expected = torch.log(self.share[drawn] * self.config.negatives)
-        return log_normaliser(queries, vectors[drawn], biases[drawn] - expected)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -222,20 +160,6 @@ class OuterLoop:
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["dropout"])
-
-
-def _ahead(batch: Support) -> Tensor:
-    """How far event s lies ahead of position t, (T, T)."""
-    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
-    return index[None, :] - index[:, None]
-
-
-def _seen(batch: Support) -> Tensor:
-    """Whether event s was the last of its item before position t, (B, T, T): taken, and not to come again."""
-    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
-    same = batch.rows[:, :, None] == batch.rows[:, None, :]
-    last = (same & batch.mask[:, None, :]).long().mul(index).amax(-1)
-    return (last == index)[:, None, :] & (_ahead(batch) < 0) & batch.mask[:, None, :]
 
 
 def train(
