@@ -1,6 +1,15 @@
 """The outer loop: episodes in, better meta-parameters out. Training from nothing and refreshing are this one loop.
 
-The outer loss is differentiated through the inner steps (MAML).
+Three algorithms move the meta-parameters theta. L is the outer loss on a batch's episodes, whose every position is a
+task; W_K are the fast weights of every inner loop, in the adaptation blocks and the recall.
+
+    maml     theta <- AdamW(theta, dL(W_K) / dtheta), differentiated through the inner steps (Finn et al. 2017,
+             arXiv:1703.03400)
+    fomaml   the same with the inner gradients taken for constants (ibid., section 5.2): W_0, the step sizes and the
+             queries learn, what makes keys, values and weights does not, save by other ways to the loss
+    reptile  theta <- theta + epsilon (theta' - theta), with theta' where some gradient steps on the batch's L take all
+             parameters, the inner loops being part of the network as any layer is; epsilon falls linearly to 0
+             (Nichol et al. 2018, arXiv:1803.02999)
 
 Letters: B users, N items.
 """
@@ -11,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,11 +30,20 @@ from models.episode import History, Support, windows
 from models.learner import Learner
 from models.loss import Loss, LossConfig
 
+Algorithm = Literal["maml", "fomaml", "reptile"]
+
 
 @dataclass(frozen=True, slots=True)
 class OuterConfig(LossConfig):
-    """How the outer loop runs, and what it lowers."""
+    """How the outer loop runs, and what it lowers.
 
+    Raises:
+        ValueError: there is no such algorithm.
+    """
+
+    algorithm: Algorithm = "maml"
+    task_steps: int = 5  # Reptile's gradient steps on a batch, before the meta-parameters follow
+    follow: float = 1.0  # Reptile's epsilon at first: the share of the way they follow
     rate: float = 1.5e-3
     residual_rate: float = 0.05  # of the rate, for the items' residuals: there are so many, and they start well
     weight_decay: float = 0.3
@@ -36,6 +54,10 @@ class OuterConfig(LossConfig):
     windows: int = 2  # windows of one user an epoch, at most
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in get_args(Algorithm):
+            raise ValueError(f"there is no algorithm {self.algorithm}; there are {', '.join(get_args(Algorithm))}")
 
     def to_dict(self) -> dict[str, Any]:
         """As a manifest keeps it."""
@@ -61,6 +83,7 @@ class OuterLoop:
     def __init__(self, learner: Learner, config: OuterConfig, popularity: Tensor) -> None:
         """`popularity`: how often each item was taken, (N,); sampled negatives follow its square root."""
         self.learner, self.config = learner, config
+        learner.differentiate(first_order=config.algorithm == "fomaml")
         residual = learner.tower.residual
         decayed = [p for p in learner.parameters() if p.ndim > 1 and p is not residual]
         plain = [p for p in learner.parameters() if p.ndim <= 1]
@@ -71,6 +94,7 @@ class OuterLoop:
                 {"params": plain, "weight_decay": 0.0},
             ],
             lr=config.rate,
+            betas=(0.0 if config.algorithm == "reptile" else 0.9, 0.999),  # no momentum from one task to the next
         )
         self.rng = np.random.default_rng(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
@@ -96,16 +120,35 @@ class OuterLoop:
         return total / max(len(batches), 1)
 
     def meta_step(self, batch: Support) -> float:
-        """One step of the outer optimiser on episodes of B users; gives the loss."""
+        """Move the meta-parameters by the episodes of B users; gives their loss before."""
+        loss = self._reptile(batch) if self.config.algorithm == "reptile" else self._descend(batch)
+        with torch.no_grad():
+            for name, parameter in self.learner.named_parameters():
+                self.average[name].lerp_(parameter, 1 - self.config.averaging)
+        return loss
+
+    def _descend(self, batch: Support) -> float:
+        """One step of the optimiser down the loss of these episodes; gives it."""
         loss = self.loss(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
         self.optimiser.step()
-        with torch.no_grad():
-            for name, parameter in self.learner.named_parameters():
-                self.average[name].lerp_(parameter, 1 - self.config.averaging)
         return float(loss.detach())
+
+    def _reptile(self, batch: Support) -> float:
+        """theta <- theta + epsilon (theta' - theta), theta' being where `task_steps` steps on these episodes lead.
+
+        As in the paper the steps are Adam's without momentum, whose second moments pass from task to task. epsilon
+        falls from `follow` linearly in the epochs, to 0 where they are used up.
+        """
+        start = [parameter.detach().clone() for parameter in self.learner.parameters()]
+        losses = [self._descend(batch) for _ in range(self.config.task_steps)]
+        epsilon = self.config.follow * max(0.0, 1 - self.epoch / self.config.epochs)
+        with torch.no_grad():
+            for parameter, origin in zip(self.learner.parameters(), start, strict=True):
+                parameter.copy_(origin.lerp_(parameter, epsilon))
+        return losses[0]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

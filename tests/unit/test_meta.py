@@ -43,8 +43,12 @@ def loop(**changes: object) -> OuterLoop:
     return OuterLoop(learner, outer, torch.ones(N))
 
 
-def test_it_learns_what_follows_what() -> None:
-    made = loop()
+ALGORITHMS = ("maml", "fomaml", "reptile")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_learns_what_follows_what(algorithm: str) -> None:
+    made = loop(algorithm=algorithm)
     cases = leave_one_out(circles(50, 1))
     before = evaluate(LearnerRanker(made.learner), cases)["HR@10"]
     train(made, circles(200, 0), lambda: evaluate(LearnerRanker(made.learner), cases)["NDCG@10"])
@@ -64,12 +68,13 @@ def test_the_same_seed_gives_the_same_parameters() -> None:
         torch.testing.assert_close(tensor, runs[1][name], atol=0, rtol=0)
 
 
-def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = loop(epochs=4, shuffled=0.5)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path, algorithm: str) -> None:
+    whole = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
     scores = iter([0.1, 0.2, 0.3, 0.4])
     train(whole, circles(50, 0), lambda: next(scores))
 
-    first = loop(epochs=4, shuffled=0.5)
+    first = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
     scores = iter([0.1, 0.2])
 
     def interrupted() -> float:
@@ -80,7 +85,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         train(first, circles(50, 0), interrupted, checkpoint=tmp_path / "at.pt")
-    second = loop(epochs=4, shuffled=0.5)
+    second = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
     later = iter([0.3, 0.4])
     train(second, circles(50, 0), lambda: next(later), checkpoint=tmp_path / "at.pt")
     for name, tensor in whole.learner.tensors().items():
@@ -90,7 +95,62 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     train(loop(epochs=1), circles(20, 0), lambda: 0.1, checkpoint=tmp_path / "at.pt")
     with pytest.raises(ValueError, match="other settings"):
-        train(loop(epochs=1, rate=0.5), circles(20, 0), lambda: 0.1, checkpoint=tmp_path / "at.pt")
+        train(loop(epochs=1, algorithm="fomaml"), circles(20, 0), lambda: 0.1, checkpoint=tmp_path / "at.pt")
+
+
+def test_an_algorithm_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="no algorithm imaml; there are maml, fomaml, reptile"):
+        loop(algorithm="imaml")
+
+
+def slopes(made: OuterLoop) -> tuple[float, dict[str, torch.Tensor | None]]:
+    """The loss on a few episodes, and its gradient by the parameter's name, None where it does not reach."""
+    for name, parameter in made.learner.named_parameters():  # away from the zeros and ones some start at
+        seed = torch.Generator().manual_seed(len(name))
+        torch.nn.init.normal_(parameter, std=0.3, generator=seed)
+    made.learner.eval()  # without dropout
+    lost = made.loss(pack(circles(6, 3), 10))
+    found = torch.autograd.grad(lost, list(made.learner.parameters()), allow_unused=True)
+    return float(lost.detach()), dict(zip((name for name, _ in made.learner.named_parameters()), found, strict=True))
+
+
+def test_first_order_maml_has_the_same_loss_and_leaves_what_forms_inner_gradients_alone() -> None:
+    loss, through = slopes(loop())
+    same, constant = slopes(loop(algorithm="fomaml"))
+    assert same == loss
+    forming = {
+        name for name in through if name.endswith(("decay_logits", "shrinkage_logits", "value.weight", "recall.voice"))
+    }
+    assert len(forming) == 2 * 5 + 3  # of both blocks: two inner loops' fading and shrinkage, the values; the recall's
+    reached, left = ({name for name, slope in of.items() if slope is not None} for of in (through, constant))
+    assert reached - left == forming
+    assert left < reached
+    assert not torch.allclose(through["enter.weight"], constant["enter.weight"], rtol=1e-2)
+
+
+def test_a_learner_goes_by_the_loop_it_was_given_to_last() -> None:
+    made = loop(algorithm="fomaml")
+    again = OuterLoop(made.learner, OuterConfig(), torch.ones(N))
+    assert slopes(again)[1]["recall.voice"] is not None
+
+
+def test_reptile_follows_a_share_of_the_way_that_falls_with_the_epochs() -> None:
+    """One meta-step is `task_steps` steps of the optimiser on the same episodes, then back to a share of the way."""
+    batch = pack(circles(8, 0), 10)
+    for epoch, share in ((0, 0.5), (3, 0.35), (10, 0.0)):
+        ours, plain = (loop(algorithm="reptile", task_steps=3, follow=0.5, epochs=10) for _ in range(2))
+        start = {name: parameter.detach().clone() for name, parameter in plain.learner.named_parameters()}
+        ours.learner.eval(), plain.learner.eval()  # without dropout
+        for _ in range(3):
+            plain.optimiser.zero_grad()
+            plain.loss(batch).backward()
+            torch.nn.utils.clip_grad_norm_(plain.learner.parameters(), 5.0)
+            plain.optimiser.step()
+        ours.epoch = epoch
+        ours.meta_step(batch)
+        for name, end in plain.learner.named_parameters():
+            followed = start[name] + share * (end.detach() - start[name])
+            torch.testing.assert_close(ours.learner.get_parameter(name).detach(), followed)
 
 
 def test_it_stops_early_and_keeps_the_best() -> None:
