@@ -53,7 +53,8 @@ def report(
         found = cross_validate(dataset, content, plan, folds, show).summary()
         bar.update(task, completed=folds * plan.outer.epochs)
     if as_json:
-        about = {"data": dataset.name, "checksum": dataset.checksum, "folds": folds, "config": plan.to_dict()}
+        config = {part: values for part, values in plan.to_dict().items() if part != "split"}
+        about = {"data": dataset.name, "checksum": dataset.checksum, "folds": folds, "config": config}
         typer.echo(json.dumps(about | {"figures": found}, indent=2))
     else:
         _print(found, folds)

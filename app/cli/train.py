@@ -80,9 +80,12 @@ def train(
         float | None, typer.Option(min=0.0, max=1.0, help="Share of the episodes that are put in random order.")
     ] = None,
     averaging: Annotated[
-        float | None, typer.Option(min=0.0, max=0.9999, help="How much of their running average the parameters keep.")
+        float | None,
+        typer.Option(min=0.0, max=0.9999, help="How much of the parameters' running average a meta-step keeps."),
     ] = None,
-    rate: Annotated[float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate; Reptile's on a batch.")
+    ] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0.0, max=10.0)] = None,
     epochs: Whole = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Epochs to go on without a better validation.")] = None,
@@ -113,6 +116,9 @@ def train(
         raise typer.BadParameter("only a report has a form: give --folds too", param_hint="--json")
     if folds is not None and not hold_out:
         raise typer.BadParameter("--folds lives by what it holds out", param_hint="--no-hold-out")
+    for name, given in (("--task-steps", task_steps), ("--follow", follow)):
+        if given is not None and algorithm != Algorithm.REPTILE:
+            raise typer.BadParameter("only Reptile has this: give --algorithm reptile too", param_hint=name)
     dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
     wanted: dict[str, Any] = {
         "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,

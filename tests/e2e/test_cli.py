@@ -129,6 +129,7 @@ def test_a_config_is_cross_validated_and_nothing_published(trained: Path) -> Non
         (["--folds", "99"], "80 users cannot be dealt into 99 folds"),
         (["--folds", "2", "--no-hold-out"], "lives by what it holds out"),
         (["--json"], "give --folds too"),
+        (["--follow", "0.5"], "only Reptile has this"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused(trained: Path, arguments: list[str], said: str) -> None:
