@@ -22,6 +22,8 @@ RANKERS: dict[str, Contender] = {
         SASRec(),
         ContentKNN(),
         InnerLoopContender(),
+        InnerLoopContender("fomaml"),
+        InnerLoopContender("reptile"),
         *RECTOOLS,
     )
 }

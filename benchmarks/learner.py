@@ -9,6 +9,8 @@ Protocols
     ratings     MeLU's protocol: ratings of cold users, cold items and both, from a few ratings
     time        a log cut at one moment, then period by period: frozen, refreshed, or trained again from nothing
 
+The outer algorithms in one table: --models innerloop,innerloop-fomaml,innerloop-reptile (innerloop itself is MAML).
+
 In the ranking protocols every item is ranked, seen ones are left out, and ties count against the ranker. Settings of
 all models are searched on validation figures alone, with --trials for each; the chosen ones are then tested with every
 seed. OUT.json is written after every run: the same command goes on where it was interrupted. `make report` turns the

@@ -42,7 +42,16 @@ def adapt(
     return W
 
 
-def read(W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, queries: Tensor) -> Tensor:
+def read(
+    W0: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    step_sizes: Tensor,
+    queries: Tensor,
+    *,
+    first_order: bool = False,
+) -> Tensor:
     """Adapt and read in the dual form: what `adapt` would give at each query, without forming the fast weights.
 
     The error after a step is linear in the error before it, E_(j+1) = (I - eta_j G A) E_j with G the keys' Gram matrix
@@ -59,6 +68,8 @@ def read(W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: 
         weights: each reader's own weights, (B, H, Q, T); 0 hides an event from a reader (the future, an empty slot).
         step_sizes: (K, H).
         queries: (B, H, Q, D).
+        first_order: as in `adapt`: the outer gradient reaches W0, the step sizes and the queries alone. Horner's rule
+            has eta_j twice: as the size of step j, and in the errors of the steps after it, which are constants then.
     Returns:
         (B, H, Q, V).
     """
@@ -66,13 +77,16 @@ def read(W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: 
     out = queries @ prior
     if len(step_sizes) == 0:
         return out
+    past = step_sizes
+    if first_order:
+        prior, keys, values, weights, past = (given.detach() for given in (prior, keys, values, weights, past))
     matches = weights * (queries @ keys.transpose(-1, -2))  # A s, (B, H, Q, T)
-    etas = step_sizes[:, :, None, None]
+    etas, past = step_sizes[:, :, None, None], past[:, :, None, None]
     coefficients = etas[-1] * matches
     if len(step_sizes) > 1:
         gram = keys @ keys.transpose(-1, -2)  # (B, H, T, T)
-        for eta in reversed(etas[:-1].unbind()):
-            coefficients = eta * (matches - weights * (coefficients @ gram)) + coefficients
+        for eta, held in zip(reversed(etas[:-1].unbind()), reversed(past[:-1].unbind()), strict=True):
+            coefficients = eta * matches - held * weights * (coefficients @ gram) + coefficients
     return out + coefficients @ (values - keys @ prior)
 
 

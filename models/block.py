@@ -29,6 +29,7 @@ class InnerLoop(nn.Module):
         self.step_logits = nn.Parameter(torch.zeros(steps, heads))
         self.decay_logits = nn.Parameter(torch.linspace(slowest, fastest, heads))
         self.shrinkage_logits = nn.Parameter(torch.zeros(heads))
+        self.first_order = False  # whether training takes the inner gradients for constants; what is read is the same
 
     def forward(
         self, keys: Tensor, values: Tensor, queries: Tensor, strength: Tensor, support: Support, steps: int | None
@@ -49,8 +50,9 @@ class InnerLoop(nn.Module):
         )
         etas = 2 * torch.sigmoid(self.step_logits[:steps])
         if readers > 1:
-            return adapt.read(self.W0, keys, values, weights, etas, queries)
-        return queries @ adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas).transpose(-1, -2)
+            return adapt.read(self.W0, keys, values, weights, etas, queries, first_order=self.first_order)
+        fast = adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas, first_order=self.first_order)
+        return queries @ fast.transpose(-1, -2)
 
 
 class AdaptationBlock(nn.Module):

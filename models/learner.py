@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.block import AdaptationBlock, Recall
+from models.block import AdaptationBlock, InnerLoop, Recall
 from models.episode import Support
 from models.items import ItemTower
 from models.snapshot import Snapshot
@@ -86,6 +86,12 @@ class Learner(nn.Module):
         )
         learner.load_state_dict({name: snapshot.tensors[name].float() for name in learner.state_dict()})
         return learner.eval()
+
+    def differentiate(self, first_order: bool) -> None:
+        """Whether an outer gradient takes the inner gradients for constants (first-order MAML) or goes through them."""
+        for module in self.modules():
+            if isinstance(module, InnerLoop):
+                module.first_order = first_order
 
     @torch.no_grad()
     def meet(self, kinds: Tensor) -> None:

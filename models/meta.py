@@ -1,10 +1,17 @@
 """The outer loop: episodes in, better meta-parameters out. Training from nothing and refreshing are this one loop.
 
-Every position of every episode is a task: the events before it are the support set, the event itself is the query. The
-outer loss is the softmax over the catalogue at that event, differentiated through the inner steps (MAML). Over a large
-catalogue the softmax is sampled, with the log-q correction (Bengio & Senecal 2008; Yi et al. 2019).
+Three algorithms move the meta-parameters theta. L is the outer loss on a batch's episodes, whose every position is a
+task; W_K are the fast weights of every inner loop, in the adaptation blocks and the recall.
 
-Letters: B users, T events, P query positions, N items, d width.
+    maml     theta <- AdamW(theta, dL(W_K) / dtheta), differentiated through the inner steps (Finn et al. 2017,
+             arXiv:1703.03400)
+    fomaml   the same with the inner gradients taken for constants (ibid., section 5.2): W_0, the step sizes and the
+             queries learn, what makes keys, values and weights does not, save by other ways to the loss
+    reptile  theta <- theta + epsilon (theta' - theta), with theta' where some gradient steps on the batch's L take all
+             parameters, the inner loops being part of the network as any layer is; epsilon falls linearly to 0
+             (Nichol et al. 2018, arXiv:1803.02999)
+
+Letters: B users, N items.
 """
 
 from __future__ import annotations
@@ -13,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -21,15 +28,22 @@ from torch import Tensor
 
 from models.episode import History, Support, windows
 from models.learner import Learner
-from models.softmax import log_normaliser
+from models.loss import Loss, LossConfig
 
-FEW_SHOTS = 8
+Algorithm = Literal["maml", "fomaml", "reptile"]
 
 
 @dataclass(frozen=True, slots=True)
-class OuterConfig:
-    """How the outer loop runs."""
+class OuterConfig(LossConfig):
+    """How the outer loop runs, and what it lowers.
 
+    Raises:
+        ValueError: there is no such algorithm.
+    """
+
+    algorithm: Algorithm = "maml"
+    task_steps: int = 5  # Reptile's gradient steps on a batch, before the meta-parameters follow
+    follow: float = 1.0  # Reptile's epsilon at first: the share of the way they follow
     rate: float = 1.5e-3
     residual_rate: float = 0.05  # of the rate, for the items' residuals: there are so many, and they start well
     weight_decay: float = 0.3
@@ -38,14 +52,12 @@ class OuterConfig:
     patience: int = 10  # epochs without a better validation before it stops
     shuffled: float = 0.5  # share of episodes whose events are put in random order
     windows: int = 2  # windows of one user an epoch, at most
-    positions: int = 1024  # query positions scored a meta-step; more are sampled down to these
-    negatives: int = 8192  # items a sampled softmax draws
-    full_softmax: int = 30_000  # catalogues up to this size are scored whole
-    horizon: float = 0.8  # in an ordered episode, the weight of a target one event further ahead
-    against: float = 0.5  # weight of the loss that pushes down what users spoke against
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
-    exclude_seen: bool = True  # leave what was taken out of the softmax, as the service leaves it out of answers
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.algorithm not in get_args(Algorithm):
+            raise ValueError(f"there is no algorithm {self.algorithm}; there are {', '.join(get_args(Algorithm))}")
 
     def to_dict(self) -> dict[str, Any]:
         """As a manifest keeps it."""
@@ -71,6 +83,7 @@ class OuterLoop:
     def __init__(self, learner: Learner, config: OuterConfig, popularity: Tensor) -> None:
         """`popularity`: how often each item was taken, (N,); sampled negatives follow its square root."""
         self.learner, self.config = learner, config
+        learner.differentiate(first_order=config.algorithm == "fomaml")
         residual = learner.tower.residual
         decayed = [p for p in learner.parameters() if p.ndim > 1 and p is not residual]
         plain = [p for p in learner.parameters() if p.ndim <= 1]
@@ -81,11 +94,11 @@ class OuterLoop:
                 {"params": plain, "weight_decay": 0.0},
             ],
             lr=config.rate,
+            betas=(0.0 if config.algorithm == "reptile" else 0.9, 0.999),  # no momentum from one task to the next
         )
-        share = (popularity + 1).sqrt()
-        self.share = share / share.sum()
         self.rng = np.random.default_rng(config.seed)
         self.generator = torch.Generator().manual_seed(config.seed)
+        self.loss = Loss(learner, config, popularity, self.generator)
         self.average = {name: tensor.detach().clone() for name, tensor in learner.named_parameters()}
         self.epoch = 0
         self.best, self.best_epoch = -1.0, 0
@@ -107,67 +120,35 @@ class OuterLoop:
         return total / max(len(batches), 1)
 
     def meta_step(self, batch: Support) -> float:
-        """One step of the outer optimiser on episodes of B users; gives the loss."""
+        """Move the meta-parameters by the episodes of B users; gives their loss before."""
+        loss = self._reptile(batch) if self.config.algorithm == "reptile" else self._descend(batch)
+        with torch.no_grad():
+            for name, parameter in self.learner.named_parameters():
+                self.average[name].lerp_(parameter, 1 - self.config.averaging)
+        return loss
+
+    def _descend(self, batch: Support) -> float:
+        """One step of the optimiser down the loss of these episodes; gives it."""
         loss = self.loss(batch)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
         self.optimiser.step()
-        with torch.no_grad():
-            for name, parameter in self.learner.named_parameters():
-                self.average[name].lerp_(parameter, 1 - self.config.averaging)
         return float(loss.detach())
 
-    def loss(self, batch: Support) -> Tensor:
-        """Softmax loss of what users went on to take, and what it takes to push down what they spoke against.
+    def _reptile(self, batch: Support) -> float:
+        """theta <- theta + epsilon (theta' - theta), theta' being where `task_steps` steps on these episodes lead.
 
-        In an episode without order every later event is as good a target as the next; in an ordered one, later targets
-        count less by `horizon` an event. Each position's targets sum to a weight of 1. Where there are more positions
-        than are scored, those with few shots are preferred in episodes without order: they stand for new users.
+        As in the paper the steps are Adam's without momentum, whose second moments pass from task to task. epsilon
+        falls from `follow` linearly in the epochs, to 0 where they are used up.
         """
-        vectors, biases = self.learner.catalogue()
-        users = self.learner(vectors, batch)[:, :-1]  # (B, T, d): what each event was predicted from
-        weights = self._target_weights(batch)
-        at = self._positions(batch)
-        hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
-        hit, weight = hits.flatten(0, 1)[at], weights.flatten(0, 1)[at]  # (P, T)
-        normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases)
-        if self.config.exclude_seen:
-            share_seen = (_seen(batch).flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
-            normaliser = normaliser + torch.log1p(-share_seen.clamp(max=0.999))
-        aimed = weight.sum(-1) > 0
-        share = weight / weight.sum(-1, keepdim=True).clamp(min=1e-9)
-        loss: Tensor = ((normaliser - (share * hit).sum(-1)) * aimed).sum() / aimed.sum().clamp(min=1)
-        disliked = (batch.mask & (batch.preference < 0)).flatten()[at]
-        if self.config.against > 0 and disliked.any():
-            own = hits.diagonal(dim1=1, dim2=2).flatten()[at]
-            p = (own - normaliser)[disliked].exp().clamp(max=1 - 1e-6)
-            loss = loss - self.config.against * torch.log1p(-p).sum() / len(at)
-        return loss
-
-    def _target_weights(self, batch: Support) -> Tensor:
-        """How much event s is a target of position t, (B, T, T)."""
-        ahead = _ahead(batch)
-        fading = torch.where(batch.ordered[:, None, None], self.config.horizon, 1.0) ** ahead.clamp(min=0)
-        liked = batch.mask & (batch.preference > 0)
-        return fading * (ahead >= 0) * liked[:, None, :]
-
-    def _positions(self, batch: Support) -> Tensor:
-        """The positions to score, (P,), of the B * T."""
-        at = batch.mask.flatten().nonzero().squeeze(1)
-        if len(at) <= self.config.positions:
-            return at
-        shots = batch.mask.cumsum(1) - 1
-        chance = torch.where(batch.ordered[:, None], 1.0, FEW_SHOTS / (shots + FEW_SHOTS / 2)).flatten()[at].cpu()
-        return at[torch.multinomial(chance, self.config.positions, generator=self.generator).to(at.device)]
-
-    def log_normaliser(self, queries: Tensor, vectors: Tensor, biases: Tensor) -> Tensor:
-        """log sum_i exp score(query, i), (P,): over all items, or estimated from a sample of a large catalogue."""
-        if len(vectors) <= self.config.full_softmax:
-            return log_normaliser(queries, vectors, biases)
-        drawn = torch.multinomial(self.share, self.config.negatives, replacement=True, generator=self.generator)
-        expected = torch.log(self.share[drawn] * self.config.negatives)
-        return log_normaliser(queries, vectors[drawn], biases[drawn] - expected)
+        start = [parameter.detach().clone() for parameter in self.learner.parameters()]
+        losses = [self._descend(batch) for _ in range(self.config.task_steps)]
+        epsilon = self.config.follow * max(0.0, 1 - self.epoch / self.config.epochs)
+        with torch.no_grad():
+            for parameter, origin in zip(self.learner.parameters(), start, strict=True):
+                parameter.copy_(origin.lerp_(parameter, epsilon))
+        return losses[0]
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -222,20 +203,6 @@ class OuterLoop:
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["dropout"])
-
-
-def _ahead(batch: Support) -> Tensor:
-    """How far event s lies ahead of position t, (T, T)."""
-    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
-    return index[None, :] - index[:, None]
-
-
-def _seen(batch: Support) -> Tensor:
-    """Whether event s was the last of its item before position t, (B, T, T): taken, and not to come again."""
-    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
-    same = batch.rows[:, :, None] == batch.rows[:, None, :]
-    last = (same & batch.mask[:, None, :]).long().mul(index).amax(-1)
-    return (last == index)[:, None, :] & (_ahead(batch) < 0) & batch.mask[:, None, :]
 
 
 def train(

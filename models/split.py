@@ -24,6 +24,7 @@ class SplitConfig:
     valid: float = 0.1  # share of users kept to stop the training
     last: bool = True  # hold out each warm user's last event
     seed: int = 0
+    fold: int = 0  # which share of the users is the cold one; with a share of 1 / K, folds 0 to K - 1 are everyone
 
     def to_dict(self) -> dict[str, Any]:
         """As a manifest keeps it."""
@@ -53,7 +54,8 @@ def split(dataset: Dataset, config: SplitConfig) -> Split:
     """Deal the users into groups. The same data and config always give the same groups."""
     everyone = histories(dataset)
     order = np.random.default_rng(config.seed).permutation(len(everyone))
-    cold_count, valid_count = (_count(share, len(order)) for share in (config.cold, config.valid))
+    order = np.roll(order, -round(config.fold * config.cold * len(order)))
+    cold_count, valid_count = _count(config.cold, len(order), config.fold), _count(config.valid, len(order))
     cold = [everyone[user] for user in order[:cold_count]]
     valid = [everyone[user] for user in order[cold_count : cold_count + valid_count]]
     full = [everyone[user] for user in order[cold_count + valid_count :]]
@@ -61,6 +63,7 @@ def split(dataset: Dataset, config: SplitConfig) -> Split:
     return Split(warm, full, valid, cold)
 
 
-def _count(share: float, users: int) -> int:
-    """That share of the users; one at the least where there are enough to go round."""
-    return max(round(share * users), 1 if share > 0 and users >= 4 else 0)
+def _count(share: float, users: int, fold: int = 0) -> int:
+    """That share of the users, in its fold; one at the least where there are enough to go round."""
+    first, end = (round(at * share * users) for at in (fold, fold + 1))
+    return max(end - first, 1 if share > 0 and users >= 4 else 0)

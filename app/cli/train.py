@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from app.cli import crossval
+from app.cli.bar import open_bar
+from app.cli.content import encode
 from app.cli.data import (
     DataOption,
     ItemOption,
@@ -23,14 +27,18 @@ from app.cli.data import (
 )
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from rich.progress import Progress as Bar
-
     from models.dataset import Dataset
 
 Whole = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
 Share = Annotated[float | None, typer.Option(min=0.0, max=0.9, show_default="the recipe's")]
+
+
+class Algorithm(StrEnum):
+    """The outer algorithms, as `models.meta` has them."""
+
+    MAML = "maml"
+    FOMAML = "fomaml"
+    REPTILE = "reptile"
 
 
 def train(
@@ -47,13 +55,37 @@ def train(
     content_model: Annotated[
         str | None, typer.Option(help="A sentence-transformers model or folder for the items' text.")
     ] = None,
+    algorithm: Annotated[
+        Algorithm | None,
+        typer.Option(
+            show_default="maml",
+            help="The outer loop: differentiated through the inner steps, or with the inner gradients taken for "
+            "constants (first-order MAML), or by following gradient steps on each batch (Reptile).",
+        ),
+    ] = None,
+    task_steps: Annotated[int | None, typer.Option(min=1, max=100, help="Reptile's gradient steps on a batch.")] = None,
+    follow: Annotated[
+        float | None, typer.Option(min=0.001, max=1.0, help="How far Reptile follows them at first; it falls to 0.")
+    ] = None,
     steps: Annotated[int | None, typer.Option(min=0, max=16, help="Inner steps, K.")] = None,
     width: Whole = None,
     heads: Whole = None,
     blocks: Whole = None,
     length: Annotated[int | None, typer.Option(min=1, help="Events of a history the learner looks at.")] = None,
     dropout: Share = None,
-    rate: Annotated[float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate.")] = None,
+    residual_dropout: Annotated[
+        float | None, typer.Option(min=0.0, max=0.9, help="Share of the items that stand on their text alone.")
+    ] = None,
+    shuffled: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of the episodes that are put in random order.")
+    ] = None,
+    averaging: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=0.9999, help="How much of the parameters' running average a meta-step keeps."),
+    ] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate; Reptile's on a batch.")
+    ] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0.0, max=10.0)] = None,
     epochs: Whole = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Epochs to go on without a better validation.")] = None,
@@ -64,23 +96,45 @@ def train(
             help="Keep 10% of the users and everyone's last event for `innerloop evaluate`; or train on these too."
         ),
     ] = True,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Cross-validate these settings instead: deal the users into so many folds, train once for each with "
+            "it held out, and report how well its users are served. Publishes nothing and keeps nothing.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report of --folds as JSON.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; all cores by default.")] = None,
     restart: Annotated[bool, typer.Option(help="Forget an interrupted training of the same data.")] = False,
 ) -> None:
-    """Train on a dataset and publish a snapshot.
+    """Train on a dataset and publish a snapshot; or, with --folds, see what the settings are worth.
 
-    Interrupt it with Ctrl-C: the same command later goes on from the last whole epoch.
+    Interrupt a training with Ctrl-C: the same command later goes on from the last whole epoch.
     """
+    if folds is None and as_json:
+        raise typer.BadParameter("only a report has a form: give --folds too", param_hint="--json")
+    if folds is not None and not hold_out:
+        raise typer.BadParameter("--folds lives by what it holds out", param_hint="--no-hold-out")
+    for name, given in (("--task-steps", task_steps), ("--follow", follow)):
+        if given is not None and algorithm != Algorithm.REPTILE:
+            raise typer.BadParameter("only Reptile has this: give --algorithm reptile too", param_hint=name)
     dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
     wanted: dict[str, Any] = {
+        "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,
         "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
+        "residual_dropout": residual_dropout, "shuffled": shuffled, "averaging": averaging,
         "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
     }  # fmt: skip
     chosen = {name: value for name, value in wanted.items() if value is not None}
     try:
+        if folds is not None:
+            crossval.report(dataset, chosen, content_model, folds, as_json, threads)
+            return
         folder = _train(dataset, out, chosen, content_model, hold_out, threads, restart)
     except KeyboardInterrupt:
-        typer.echo("\nStopped. The same command goes on from the last whole epoch; --restart begins again.", err=True)
+        kept = "goes on from the last whole epoch; --restart begins again" if folds is None else "begins again"
+        typer.echo(f"\nStopped. The same command {kept}.", err=True)
         raise typer.Exit(130) from None
     except ValueError as error:
         typer.echo(f"innerloop: {error}", err=True)
@@ -103,8 +157,6 @@ def _train(
     restart: bool,
 ) -> Path:
     import torch
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
 
     from models import recipe, snapshot
     from models.content import DEFAULT_MODEL
@@ -115,12 +167,8 @@ def _train(
     typer.echo(describe(dataset))
     model = content_model or DEFAULT_MODEL
     plan = recipe.plan(recipe.sized(dataset) | chosen, hold_out)
-    columns = [
-        TextColumn("{task.description:>10}"), BarColumn(), TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(), TextColumn("at most"), TimeRemainingColumn(),
-    ]  # fmt: skip
-    with Bar(*columns) as bar:
-        content = _encode(dataset, model, bar)
+    with open_bar() as bar:
+        content = encode(dataset, model, bar)
         out.mkdir(parents=True, exist_ok=True)
         checkpoint = out / f".training-{_key(dataset, plan, model)}.pt"
         if restart:
@@ -150,26 +198,6 @@ def _train(
     snapshot.publish(out, folder.name)
     checkpoint.unlink(missing_ok=True)
     return folder
-
-
-def _encode(dataset: Dataset, model: str, bar: Bar) -> NDArray[np.float32]:
-    """Content vectors of the items, (N, C), zeros for those without text; encoded texts are remembered on disk."""
-    import numpy as np
-
-    from app.settings import load
-    from models.content import Encoder
-    from models.recipe import has_text
-
-    described = has_text(dataset)
-    task = bar.add_task("encoding", total=int(described.sum()), note="item texts")
-    cache = load().data_folder / "content.sqlite"
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    texts = [item.content for item, speaks in zip(dataset.items, described, strict=True) if speaks]
-    vectors = Encoder(model, cache).encode(texts, lambda done, total: bar.update(task, completed=done, total=total))
-    bar.update(task, completed=len(texts))
-    content = np.zeros((len(dataset.items), vectors.shape[1]), np.float32)
-    content[described] = vectors
-    return content
 
 
 def _key(dataset: Dataset, plan: Any, model: str) -> str:

@@ -19,7 +19,7 @@ from models import recipe
 from models.episode import History, Support
 from models.evaluate import LearnerRanker
 from models.learner import Learner, LearnerConfig
-from models.meta import OuterConfig, OuterLoop, Progress, train
+from models.meta import Algorithm, OuterConfig, OuterLoop, Progress, train
 
 
 class DeviceLoop(OuterLoop):
@@ -56,14 +56,20 @@ def place(history: History, order: NDArray[np.int64], signed: bool) -> History:
     )
 
 
+@dataclass(frozen=True)
 class InnerLoopContender:
-    """The contender. Its variant reads the same learner without inner steps."""
+    """The contender, by one outer algorithm. Its variant reads the same learner without inner steps."""
 
-    name = "innerloop"
-    seeded = True
+    algorithm: Algorithm = "maml"
+    seeded: bool = True
+
+    @property
+    def name(self) -> str:
+        """What the command line and tables call it: MAML is what a training uses unless told."""
+        return "innerloop" if self.algorithm == "maml" else f"innerloop-{self.algorithm}"
 
     def space(self, task: Task) -> Mapping[str, Sequence[Any]]:
-        """The recipe's own choice first.
+        """The recipe's own choice first. Reptile takes several steps on a batch, so that slower ones are tried too.
 
         `signed`: whether a low rating speaks against its item. The ranking protocols ask for whatever is taken next,
         liked or not, as all opponents here see it.
@@ -74,7 +80,7 @@ class InnerLoopContender:
         def around(name: str, *others: Any) -> tuple[Any, ...]:
             return (defaults[name], *(value for value in others if value != defaults[name]))
 
-        return {
+        space = {
             "signed": (False, True) if task.corpus.dataset.report.kinds.get("rating") else (False,),
             "steps": around("steps", 1, 2),
             "rank": around("rank", 64, 256),
@@ -88,6 +94,13 @@ class InnerLoopContender:
             "shuffled": around("shuffled", 0.3, 0.5, 0.8) if task.unordered else (0.0, 0.3),
             "horizon": around("horizon", 0.5, 0.8) if task.unordered else (0.0, 0.5, 0.8),
         }
+        if self.algorithm == "reptile":
+            space |= {
+                "rate": around("rate", 1e-4, 2e-4, 7e-4, 1.5e-3),
+                "task_steps": around("task_steps", 3, 5, 10),
+                "follow": around("follow", 0.5, 0.2),
+            }
+        return space
 
     def fit(self, task: Task, settings: Settings, seed: int, limits: Limits, say: Say) -> Fitted:
         """As `recipe.follow` does, with the protocol's users in place of the recipe's split."""
@@ -95,7 +108,7 @@ class InnerLoopContender:
         signed = bool(chosen.pop("signed"))
         sizes = recipe.sized(task.corpus.dataset)
         batch_size = min(128, max(16, 3200 // int(chosen["length"])))
-        own: dict[str, Any] = sizes | {"batch_size": batch_size} | chosen | {"seed": seed}
+        own: dict[str, Any] = sizes | {"batch_size": batch_size} | chosen | {"seed": seed, "algorithm": self.algorithm}
         own |= {"epochs": limits.epochs} if limits.epochs else {}
         own |= {"patience": limits.patience} if limits.patience else {}
         plan = recipe.plan(own)

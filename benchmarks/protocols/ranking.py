@@ -29,7 +29,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
     """
     contenders = named(options.models, RANKERS)
     corpus = Corpus.read(options.data, options.cache)
-    if {"innerloop", "content-knn"} & {contender.name for contender in contenders}:
+    if any(contender.name.startswith(("innerloop", "content-knn")) for contender in contenders):
         say(f"content vectors: {corpus.content.shape}")  # encoded here, so that no training pays for it
     split = read_split(options.split)
     parts = divide(options, corpus, split)

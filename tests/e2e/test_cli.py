@@ -9,8 +9,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from app.cli.train import Algorithm
+from models import meta
 
 FAST = ["--width", "16", "--length", "10", "--epochs", "4", "--rate", "0.01"]
 
@@ -99,6 +103,44 @@ def test_an_unreadable_dataset_says_what_was_expected(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "colour" in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_config_is_cross_validated_and_nothing_published(trained: Path) -> None:
+    data = ["train", "--data", "user_item_interactions.csv", *FAST, "--out", "never"]
+    done = innerloop(*data, "--folds", "2", "--algorithm", "fomaml", "--json", folder=trained)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["folds"], found["config"]["outer"]["algorithm"]) == (2, "fomaml")
+    figure = found["figures"]["NDCG@10, next item"]
+    assert len(figure["folds"]) == 2
+    assert figure["mean"] == pytest.approx(sum(figure["folds"]) / 2)
+    assert not (trained / "never").exists()
+    shown = innerloop(*data, "--folds", "2", "--epochs", "1", folder=trained)
+    assert shown.returncode == 0, shown.stderr
+    assert "NDCG@10, cold user, k = 5" in shown.stdout
+    assert "±" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--algorithm", "imaml"], "'maml', 'fomaml', 'reptile'"),
+        (["--folds", "1"], "--folds"),
+        (["--folds", "99"], "80 users cannot be dealt into 99 folds"),
+        (["--folds", "2", "--no-hold-out"], "lives by what it holds out"),
+        (["--json"], "give --folds too"),
+        (["--follow", "0.5"], "only Reptile has this"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused(trained: Path, arguments: list[str], said: str) -> None:
+    done = innerloop("train", "--data", "user_item_interactions.csv", *arguments, folder=trained)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_algorithms_are_the_outer_loops() -> None:
+    assert tuple(Algorithm) == get_args(meta.Algorithm)
 
 
 def test_an_interrupted_training_goes_on(trained: Path) -> None:

@@ -133,6 +133,37 @@ def test_first_order_outer_gradient_against_finite_differences_with_the_inner_gr
         torch.testing.assert_close(parameter.grad, estimate, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_both_forms_have_the_same_outer_gradient(steps: int, first_order: bool) -> None:
+    """With weights of each reader's own: the gradient form adapts to one reader after another."""
+    p = problem(steps)
+    g = torch.Generator().manual_seed(1)
+    queries = torch.randn(B, H, T, D, generator=g, dtype=torch.float64)
+    p["weights"] = torch.rand(B, H, T, T, generator=g, dtype=torch.float64).tril() / T
+    inputs = {name: tensor.requires_grad_() for name, tensor in (p | {"queries": queries}).items()}
+
+    def primal(
+        W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, queries: Tensor
+    ) -> Tensor:
+        fast = [
+            adapt(W0, keys, values, weights[:, :, reader], step_sizes, first_order=first_order) for reader in range(T)
+        ]
+        return torch.stack([(W @ queries[:, :, at, :, None]).squeeze(-1) for at, W in enumerate(fast)], 2)
+
+    def slopes(out: Tensor) -> dict[str, Tensor | None]:
+        found = torch.autograd.grad(out.sin().sum(), list(inputs.values()), allow_unused=True)
+        return dict(zip(inputs, found, strict=True))
+
+    ours, expected = read(**inputs, first_order=first_order), primal(**inputs)
+    torch.testing.assert_close(ours, expected)
+    dual, by_hand = slopes(ours), slopes(expected)
+    reached = {"W0", "step_sizes", "queries"} if first_order else set(inputs)
+    assert {name for name, slope in dual.items() if slope is not None} == reached
+    for name in reached:
+        torch.testing.assert_close(dual[name], by_hand[name])
+
+
 def test_first_and_second_order_differ_but_adapt_alike() -> None:
     p = problem(2)
     gradients = []

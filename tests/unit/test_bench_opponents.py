@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from benchmarks.contenders import RANKERS
+from benchmarks.corpus import Corpus
 from benchmarks.opponents.bias import item_biases
 from benchmarks.opponents.content_knn import ContentNeighbours
 from benchmarks.opponents.innerloop import place
@@ -14,8 +18,10 @@ from benchmarks.opponents.melu import MeLU, decide
 from benchmarks.opponents.recency import RecencyEASE, faded
 from benchmarks.opponents.sasrec import TransformerRanker, loss
 from benchmarks.opponents.transformer import Transformer
+from benchmarks.protocols import loo
 from benchmarks.protocols.melu import episodes
 from benchmarks.rating import Features, Rated, RatingTask, ndcg
+from benchmarks.task import Limits
 from models.baselines import EASE, incidence
 from models.episode import History, pack
 
@@ -85,6 +91,28 @@ def test_a_placed_history_counts_the_learners_rows() -> None:
     assert place(disliked, order, signed=True).rows.tolist() == [2, 0]
     assert place(disliked, order, signed=True).preference.tolist() == [-1.0, 1.0]
     assert place(disliked, order, signed=False).preference.tolist() == [1.0, 1.0]
+
+
+def test_the_outer_algorithms_differ_in_nothing_else(tmp_path: Path) -> None:
+    rows = [f"u{user},i{(user + at) % 12},{at * 100 + user}" for at in range(8) for user in range(24)]
+    (tmp_path / "walks.csv").write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
+    corpus = Corpus.read(tmp_path / "walks.csv", tmp_path / "content.sqlite")
+    corpus.__dict__["content"] = np.zeros((corpus.items, 4), np.float32)  # ids alone: nothing to encode
+    (part,) = loo.parts(corpus)
+    contenders = {name: RANKERS[name] for name in ("innerloop", "innerloop-fomaml", "innerloop-reptile")}
+    spaces = {name: dict(contender.space(part.task)) for name, contender in contenders.items()}
+    assert spaces["innerloop-fomaml"] == spaces["innerloop"]
+    own = {"rate", "task_steps", "follow"}  # Reptile's own knobs
+    assert spaces["innerloop-reptile"].keys() - spaces["innerloop"].keys() == {"task_steps", "follow"}
+    for name, values in spaces["innerloop"].items():
+        assert name in own or spaces["innerloop-reptile"][name] == values
+        assert spaces["innerloop-reptile"][name][0] == values[0]
+    scores = []
+    for name, contender in contenders.items():
+        settings = {knob: values[0] for knob, values in spaces[name].items()} | {"rank": 8, "rate": 1e-2}
+        fitted = contender.fit(part.task, settings, 0, Limits(epochs=1), lambda _: None)
+        scores.append(fitted.ranker.scores([history(1, 2)]))
+    assert len({array.tobytes() for array in scores}) == 3  # each trained in its own way
 
 
 def rating_task(content: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> RatingTask:

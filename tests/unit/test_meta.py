@@ -1,4 +1,4 @@
-"""The outer loop learns, repeats, resumes, and its loss is what it says."""
+"""The outer loop learns, repeats and resumes."""
 
 from __future__ import annotations
 
@@ -43,8 +43,12 @@ def loop(**changes: object) -> OuterLoop:
     return OuterLoop(learner, outer, torch.ones(N))
 
 
-def test_it_learns_what_follows_what() -> None:
-    made = loop()
+ALGORITHMS = ("maml", "fomaml", "reptile")
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_it_learns_what_follows_what(algorithm: str) -> None:
+    made = loop(algorithm=algorithm)
     cases = leave_one_out(circles(50, 1))
     before = evaluate(LearnerRanker(made.learner), cases)["HR@10"]
     train(made, circles(200, 0), lambda: evaluate(LearnerRanker(made.learner), cases)["NDCG@10"])
@@ -64,12 +68,13 @@ def test_the_same_seed_gives_the_same_parameters() -> None:
         torch.testing.assert_close(tensor, runs[1][name], atol=0, rtol=0)
 
 
-def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole = loop(epochs=4, shuffled=0.5)
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path, algorithm: str) -> None:
+    whole = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
     scores = iter([0.1, 0.2, 0.3, 0.4])
     train(whole, circles(50, 0), lambda: next(scores))
 
-    first = loop(epochs=4, shuffled=0.5)
+    first = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
     scores = iter([0.1, 0.2])
 
     def interrupted() -> float:
@@ -80,7 +85,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None
 
     with pytest.raises(KeyboardInterrupt):
         train(first, circles(50, 0), interrupted, checkpoint=tmp_path / "at.pt")
-    second = loop(epochs=4, shuffled=0.5)
+    second = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
     later = iter([0.3, 0.4])
     train(second, circles(50, 0), lambda: next(later), checkpoint=tmp_path / "at.pt")
     for name, tensor in whole.learner.tensors().items():
@@ -90,7 +95,62 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path) -> None
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
     train(loop(epochs=1), circles(20, 0), lambda: 0.1, checkpoint=tmp_path / "at.pt")
     with pytest.raises(ValueError, match="other settings"):
-        train(loop(epochs=1, rate=0.5), circles(20, 0), lambda: 0.1, checkpoint=tmp_path / "at.pt")
+        train(loop(epochs=1, algorithm="fomaml"), circles(20, 0), lambda: 0.1, checkpoint=tmp_path / "at.pt")
+
+
+def test_an_algorithm_that_does_not_exist_is_named() -> None:
+    with pytest.raises(ValueError, match="no algorithm imaml; there are maml, fomaml, reptile"):
+        loop(algorithm="imaml")
+
+
+def slopes(made: OuterLoop) -> tuple[float, dict[str, torch.Tensor | None]]:
+    """The loss on a few episodes, and its gradient by the parameter's name, None where it does not reach."""
+    for name, parameter in made.learner.named_parameters():  # away from the zeros and ones some start at
+        seed = torch.Generator().manual_seed(len(name))
+        torch.nn.init.normal_(parameter, std=0.3, generator=seed)
+    made.learner.eval()  # without dropout
+    lost = made.loss(pack(circles(6, 3), 10))
+    found = torch.autograd.grad(lost, list(made.learner.parameters()), allow_unused=True)
+    return float(lost.detach()), dict(zip((name for name, _ in made.learner.named_parameters()), found, strict=True))
+
+
+def test_first_order_maml_has_the_same_loss_and_leaves_what_forms_inner_gradients_alone() -> None:
+    loss, through = slopes(loop())
+    same, constant = slopes(loop(algorithm="fomaml"))
+    assert same == loss
+    forming = {
+        name for name in through if name.endswith(("decay_logits", "shrinkage_logits", "value.weight", "recall.voice"))
+    }
+    assert len(forming) == 2 * 5 + 3  # of both blocks: two inner loops' fading and shrinkage, the values; the recall's
+    reached, left = ({name for name, slope in of.items() if slope is not None} for of in (through, constant))
+    assert reached - left == forming
+    assert left < reached
+    assert not torch.allclose(through["enter.weight"], constant["enter.weight"], rtol=1e-2)
+
+
+def test_a_learner_goes_by_the_loop_it_was_given_to_last() -> None:
+    made = loop(algorithm="fomaml")
+    again = OuterLoop(made.learner, OuterConfig(), torch.ones(N))
+    assert slopes(again)[1]["recall.voice"] is not None
+
+
+def test_reptile_follows_a_share_of_the_way_that_falls_with_the_epochs() -> None:
+    """One meta-step is `task_steps` steps of the optimiser on the same episodes, then back to a share of the way."""
+    batch = pack(circles(8, 0), 10)
+    for epoch, share in ((0, 0.5), (3, 0.35), (10, 0.0)):
+        ours, plain = (loop(algorithm="reptile", task_steps=3, follow=0.5, epochs=10) for _ in range(2))
+        start = {name: parameter.detach().clone() for name, parameter in plain.learner.named_parameters()}
+        ours.learner.eval(), plain.learner.eval()  # without dropout
+        for _ in range(3):
+            plain.optimiser.zero_grad()
+            plain.loss(batch).backward()
+            torch.nn.utils.clip_grad_norm_(plain.learner.parameters(), 5.0)
+            plain.optimiser.step()
+        ours.epoch = epoch
+        ours.meta_step(batch)
+        for name, end in plain.learner.named_parameters():
+            followed = start[name] + share * (end.detach() - start[name])
+            torch.testing.assert_close(ours.learner.get_parameter(name).detach(), followed)
 
 
 def test_it_stops_early_and_keeps_the_best() -> None:
@@ -101,37 +161,6 @@ def test_it_stops_early_and_keeps_the_best() -> None:
     assert made.epoch == 5
     assert made.best_epoch == 2
     assert seen[-1].best == 0.5
-
-
-def test_the_loss_is_the_softmax_of_the_next_event() -> None:
-    made = loop(horizon=0.0, exclude_seen=False)
-    made.learner.eval()
-    episodes = pack([history([3, 4, 5])], 10)
-    vectors, biases = made.learner.catalogue()
-    users = made.learner(vectors, episodes)[0, :3]
-    by_hand = torch.nn.functional.cross_entropy(users @ vectors.T + biases, torch.tensor([3, 4, 5]))
-    torch.testing.assert_close(made.loss(episodes), by_hand)
-
-
-def test_what_was_taken_is_left_out_of_the_softmax_unless_it_comes_again() -> None:
-    made = loop(horizon=0.0)
-    made.learner.eval()
-    episodes = pack([history([3, 4, 5, 4])], 10)
-    vectors, biases = made.learner.catalogue()
-    logits = made.learner(vectors, episodes)[0, :4] @ vectors.T + biases
-    for position, taken in ((1, [3]), (2, [3]), (3, [3, 5])):  # 4 is still to come at 2 and 3
-        logits[position, taken] = -torch.inf
-    by_hand = torch.nn.functional.cross_entropy(logits, torch.tensor([3, 4, 5, 4]))
-    torch.testing.assert_close(made.loss(episodes), by_hand)
-
-
-def test_without_order_every_later_event_is_a_target() -> None:
-    made = loop(exclude_seen=False)
-    made.learner.eval()
-    episodes = pack([history([3, 4])._replace(ordered=False)], 10)
-    vectors, biases = made.learner.catalogue()
-    logits = torch.log_softmax(made.learner(vectors, episodes)[0] @ vectors.T + biases, -1)
-    torch.testing.assert_close(made.loss(episodes), -((logits[0, 3] + logits[0, 4]) / 2 + logits[1, 4]) / 2)
 
 
 def test_what_users_speak_against_is_pushed_down() -> None:
@@ -149,14 +178,6 @@ def test_what_users_speak_against_is_pushed_down() -> None:
         for _ in range(40):
             made.meta_step(batch)
     assert chance() < before / 2
-
-
-def test_a_sampled_softmax_estimates_the_full_one() -> None:
-    made = loop(full_softmax=0, negatives=20_000)
-    vectors, biases = made.learner.catalogue()
-    queries = torch.randn(5, 16)
-    exact = torch.logsumexp(queries @ vectors.T + biases, -1)
-    torch.testing.assert_close(made.log_normaliser(queries, vectors, biases), exact, atol=0.05, rtol=0.05)
 
 
 def test_windows_cover_every_event_once() -> None:

@@ -1,0 +1,24 @@
+"""The progress bar of whatever trains."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def open_bar(stderr: bool = False) -> Progress:
+    """A bar whose tasks have a note: to enter, and to add tasks to. `stderr` keeps stdout for a report."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description:>10}"),
+        BarColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeElapsedColumn(),
+        TextColumn("at most"),
+        TimeRemainingColumn(),
+        console=Console(stderr=stderr),
+    )

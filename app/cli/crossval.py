@@ -1,0 +1,72 @@
+"""innerloop train --folds: what a config is worth, over K trainings, each tested on users that it held out."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from app.cli.bar import open_bar
+from app.cli.content import encode
+from app.cli.data import describe
+
+if TYPE_CHECKING:
+    from models.dataset import Dataset
+
+
+def report(
+    dataset: Dataset,
+    chosen: dict[str, Any],
+    content_model: str | None,
+    folds: int,
+    as_json: bool,
+    threads: int | None,
+) -> None:
+    """Cross-validate the recipe, `chosen` in place of its own, and print the figures; progress goes to stderr.
+
+    Raises:
+        ValueError: a choice does not exist, or the data is too little for so many folds.
+    """
+    import torch
+
+    from models import recipe
+    from models.content import DEFAULT_MODEL
+    from models.crossval import check, cross_validate
+    from models.meta import Progress
+
+    if threads:
+        torch.set_num_threads(threads)
+    typer.echo(describe(dataset), err=True)
+    check(dataset, folds)
+    plan = recipe.plan(recipe.sized(dataset) | chosen)
+    with open_bar(stderr=True) as bar:
+        content = encode(dataset, content_model or DEFAULT_MODEL, bar)
+        task = bar.add_task("folds", total=folds * plan.outer.epochs, note="")
+
+        def show(fold: int, at: Progress) -> None:
+            note = f"{fold + 1}/{folds}  epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  best NDCG@10 {at.best:.4f}"
+            bar.update(task, completed=fold * at.epochs + at.epoch - 1 + at.step / at.steps, note=note)
+            if at.step == at.steps and not bar.console.is_terminal:
+                typer.echo(note, err=True)
+
+        found = cross_validate(dataset, content, plan, folds, show).summary()
+        bar.update(task, completed=folds * plan.outer.epochs)
+    if as_json:
+        config = {part: values for part, values in plan.to_dict().items() if part != "split"}
+        about = {"data": dataset.name, "checksum": dataset.checksum, "folds": folds, "config": config}
+        typer.echo(json.dumps(about | {"figures": found}, indent=2))
+    else:
+        _print(found, folds)
+
+
+def _print(found: dict[str, dict[str, Any]], folds: int) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("figure", f"mean of {folds} folds", "each fold")
+    for name, figure in found.items():
+        digits = 1 if name == "epochs" else 4
+        mean, deviation = (f"{figure[part]:.{digits}f}" for part in ("mean", "deviation"))
+        table.add_row(name, f"{mean} \u00b1 {deviation}", "  ".join(f"{value:.{digits}f}" for value in figure["folds"]))
+    Console().print(table)

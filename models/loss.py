@@ -1,0 +1,107 @@
+"""The outer loss: the softmax over the catalogue at what users went on to take.
+
+Every position of every episode is a task: the events before it are the support set, the event itself is the query. Over
+a large catalogue the softmax is sampled, with the log-q correction (Bengio & Senecal 2008; Yi et al. 2019).
+
+Letters: B users, T events, P query positions, N items, d width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.episode import Support
+from models.learner import Learner
+from models.softmax import log_normaliser
+
+FEW_SHOTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """What counts as a target, how much, and against what."""
+
+    positions: int = 1024  # query positions scored a meta-step; more are sampled down to these
+    negatives: int = 8192  # items a sampled softmax draws
+    full_softmax: int = 30_000  # catalogues up to this size are scored whole
+    horizon: float = 0.8  # in an ordered episode, the weight of a target one event further ahead
+    against: float = 0.5  # weight of the loss that pushes down what users spoke against
+    exclude_seen: bool = True  # leave what was taken out of the softmax, as the service leaves it out of answers
+
+
+class Loss:
+    """The loss of a learner on episodes. Its draws, where it samples, come from the generator it is given."""
+
+    def __init__(self, learner: Learner, config: LossConfig, popularity: Tensor, generator: torch.Generator) -> None:
+        """`popularity`: how often each item was taken, (N,); sampled negatives follow its square root."""
+        self.learner, self.config, self.generator = learner, config, generator
+        share = (popularity + 1).sqrt()
+        self.share = share / share.sum()
+
+    def __call__(self, batch: Support) -> Tensor:
+        """Softmax loss of what users went on to take, and what it takes to push down what they spoke against.
+
+        In an episode without order every later event is as good a target as the next; in an ordered one, later targets
+        count less by `horizon` an event. Each position's targets sum to a weight of 1. Where there are more positions
+        than are scored, those with few shots are preferred in episodes without order: they stand for new users.
+        """
+        vectors, biases = self.learner.catalogue()
+        users = self.learner(vectors, batch)[:, :-1]  # (B, T, d): what each event was predicted from
+        weights = self._target_weights(batch)
+        at = self._positions(batch)
+        hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
+        hit, weight = hits.flatten(0, 1)[at], weights.flatten(0, 1)[at]  # (P, T)
+        normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases)
+        if self.config.exclude_seen:
+            share_seen = (_seen(batch).flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
+            normaliser = normaliser + torch.log1p(-share_seen.clamp(max=0.999))
+        aimed = weight.sum(-1) > 0
+        share = weight / weight.sum(-1, keepdim=True).clamp(min=1e-9)
+        loss: Tensor = ((normaliser - (share * hit).sum(-1)) * aimed).sum() / aimed.sum().clamp(min=1)
+        disliked = (batch.mask & (batch.preference < 0)).flatten()[at]
+        if self.config.against > 0 and disliked.any():
+            own = hits.diagonal(dim1=1, dim2=2).flatten()[at]
+            p = (own - normaliser)[disliked].exp().clamp(max=1 - 1e-6)
+            loss = loss - self.config.against * torch.log1p(-p).sum() / len(at)
+        return loss
+
+    def _target_weights(self, batch: Support) -> Tensor:
+        """How much event s is a target of position t, (B, T, T)."""
+        ahead = _ahead(batch)
+        fading = torch.where(batch.ordered[:, None, None], self.config.horizon, 1.0) ** ahead.clamp(min=0)
+        liked = batch.mask & (batch.preference > 0)
+        return fading * (ahead >= 0) * liked[:, None, :]
+
+    def _positions(self, batch: Support) -> Tensor:
+        """The positions to score, (P,), of the B * T."""
+        at = batch.mask.flatten().nonzero().squeeze(1)
+        if len(at) <= self.config.positions:
+            return at
+        shots = batch.mask.cumsum(1) - 1
+        chance = torch.where(batch.ordered[:, None], 1.0, FEW_SHOTS / (shots + FEW_SHOTS / 2)).flatten()[at].cpu()
+        return at[torch.multinomial(chance, self.config.positions, generator=self.generator).to(at.device)]
+
+    def log_normaliser(self, queries: Tensor, vectors: Tensor, biases: Tensor) -> Tensor:
+        """log sum_i exp score(query, i), (P,): over all items, or estimated from a sample of a large catalogue."""
+        if len(vectors) <= self.config.full_softmax:
+            return log_normaliser(queries, vectors, biases)
+        drawn = torch.multinomial(self.share, self.config.negatives, replacement=True, generator=self.generator)
+        expected = torch.log(self.share[drawn] * self.config.negatives)
+        return log_normaliser(queries, vectors[drawn], biases[drawn] - expected)
+
+
+def _ahead(batch: Support) -> Tensor:
+    """How far event s lies ahead of position t, (T, T)."""
+    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
+    return index[None, :] - index[:, None]
+
+
+def _seen(batch: Support) -> Tensor:
+    """Whether event s was the last of its item before position t, (B, T, T): taken, and not to come again."""
+    index = torch.arange(batch.rows.shape[1], device=batch.rows.device)
+    same = batch.rows[:, :, None] == batch.rows[:, None, :]
+    last = (same & batch.mask[:, None, :]).long().mul(index).amax(-1)
+    return (last == index)[:, None, :] & (_ahead(batch) < 0) & batch.mask[:, None, :]
