@@ -90,6 +90,37 @@ def read(
     return out + coefficients @ (values - keys @ prior)
 
 
+def average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, first_order: bool = False) -> Tensor:
+    """`read` where every key and query is the number 1: the fast weights are one vector a head, drawn to the values.
+
+    With m = sum_t a_t the errors stay the same for all events but for their values, and Horner's rule runs on a single
+    number a reader: W_K = W_0 + g (sum_t a_t v_t - m W_0), g = eta_K, then g <- eta_j + g - eta_j g m.
+
+    Args:
+        W0: (H, V).
+        values: (B, T, V), shared by the heads, or (B, H, T, V).
+        weights: (B, H, Q, T).
+        step_sizes: (K, H).
+        first_order: as in `read`.
+    Returns:
+        (B, H, Q, V).
+    """
+    prior = W0[:, None]
+    if len(step_sizes) == 0:
+        return prior.expand(*weights.shape[:3], -1)
+    etas = past = step_sizes[:, :, None, None]
+    held = prior
+    if first_order:
+        held, values, weights, past = (given.detach() for given in (prior, values, weights, past))
+    mass = weights.sum(-1, keepdim=True)
+    gain = etas[-1]
+    for eta, before in zip(reversed(etas[:-1].unbind()), reversed(past[:-1].unbind()), strict=True):
+        gain = eta + gain - before * gain * mass
+    flat = weights if values.ndim == 4 else weights.flatten(1, 2)
+    summed = (flat @ values).view(*weights.shape[:3], -1)
+    return prior + gain * (summed - mass * held)
+
+
 def recency_weights(
     strength: Tensor, mask: Tensor, ordered: Tensor, decay: Tensor, shrinkage: Tensor, readers: int
 ) -> Tensor:

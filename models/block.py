@@ -40,7 +40,25 @@ class InnerLoop(nn.Module):
         (B, H, Q, D) -> (B, H, Q, V).
         """
         readers = queries.shape[2]
-        weights = adapt.recency_weights(
+        weights = self.weigh(strength, support, readers)
+        etas = self.step_sizes(steps)
+        if readers > 1:
+            return adapt.read(self.W0, keys, values, weights, etas, queries, first_order=self.first_order)
+        fast = adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas, first_order=self.first_order)
+        return queries @ fast.transpose(-1, -2)
+
+    def average(self, values: Tensor, strength: Tensor, support: Support, readers: int, steps: int | None) -> Tensor:
+        """The same with a constant key: values (B, T, V) or (B, H, T, V) to (B, H, Q, V) at the last Q events."""
+        weights = self.weigh(strength, support, readers)
+        return adapt.average(self.W0[..., 0], values, weights, self.step_sizes(steps), first_order=self.first_order)
+
+    def step_sizes(self, steps: int | None) -> Tensor:
+        """(K, H), each between 0 and 2."""
+        return 2 * torch.sigmoid(self.step_logits[:steps])
+
+    def weigh(self, strength: Tensor, support: Support, readers: int) -> Tensor:
+        """What each of the last Q events makes of those before it, (B, H, Q, T)."""
+        return adapt.recency_weights(
             strength,
             support.mask,
             support.ordered,
@@ -48,11 +66,6 @@ class InnerLoop(nn.Module):
             F.softplus(self.shrinkage_logits),
             readers,
         )
-        etas = 2 * torch.sigmoid(self.step_logits[:steps])
-        if readers > 1:
-            return adapt.read(self.W0, keys, values, weights, etas, queries, first_order=self.first_order)
-        fast = adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas, first_order=self.first_order)
-        return queries @ fast.transpose(-1, -2)
 
 
 class AdaptationBlock(nn.Module):
@@ -104,8 +117,7 @@ class AdaptationBlock(nn.Module):
             F.normalize(self.split(keys), dim=-1), self.split(values), queries, strength, support, steps
         )
         gathered = gathered.unflatten(-1, (GATHERERS, -1)).transpose(1, 2)
-        one = torch.ones_like(gathered[..., :1])
-        summed = self.gather(one, gathered, one[:, :, -target.shape[1] :], strength, support, steps)
+        summed = self.gather.average(gathered, strength, support, target.shape[1], steps)
         reading = torch.cat([related.transpose(1, 2).flatten(2), summed.transpose(1, 2).flatten(2)], -1)
         mixed: Tensor = self.dropout(self.out(reading))
         if self.residual:
@@ -156,7 +168,5 @@ class Recall(nn.Module):
     ) -> Tensor:
         """Item vectors of the events, (B, T, rank), and their preference, (B, T), to (B, readers, rank)."""
         voice = self.voice[0] + self.voice[1] * preference
-        values = (voice[:, :, None] * taken)[:, None].expand(-1, GATHERERS, -1, -1)
-        one = torch.ones_like(values[..., :1])
-        read: Tensor = self.loop(one, values, one[:, :, -readers:], strength, support, steps)
+        read: Tensor = self.loop.average(voice[:, :, None] * taken, strength, support, readers, steps)
         return (read * self.filter[:, None]).sum(1)

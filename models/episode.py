@@ -73,8 +73,12 @@ def windows(
 ) -> Iterator[Support]:
     """One epoch: every history cut into windows of at most `length` events at a random offset, in random order.
 
+    A batch holds windows of like length, so that little of it is padding, and as many events as any other, so that each
+    event counts the same.
+
     Args:
         histories: one a user; those with fewer than 2 events teach nothing and are left out.
+        batch_size: windows of a batch on average.
         shuffled: the share of users whose events are put in random order, so that the learner also meets histories
             without an order, such as a new user's import.
         most: windows taken of one user, at random, so that a few users with endless histories do not outweigh all.
@@ -92,7 +96,15 @@ def windows(
         if most is not None and len(spans) > most:
             spans = [spans[at] for at in rng.permutation(len(spans))[:most]]
         cuts += [events.take(slice(a, b)) for a, b in spans]
+    if not cuts:
+        return
+    lengths = np.array([len(cut.rows) for cut in cuts])
     order = rng.permutation(len(cuts))
-    order = order[np.argsort([len(cuts[at].rows) for at in order], kind="stable")]
-    for number in rng.permutation(-(-len(order) // batch_size)):
-        yield pack([cuts[at] for at in order[number * batch_size : (number + 1) * batch_size]], length)
+    order = order[np.argsort(lengths[order], kind="stable")]
+    share = lengths[order].cumsum() / lengths.sum()  # of the events, up to and with each window
+    batches = np.split(
+        order, np.searchsorted(share, np.linspace(0, 1, -(-len(cuts) // batch_size), endpoint=False)[1:])
+    )
+    for number in rng.permutation(len(batches)):
+        if len(batches[number]):
+            yield pack([cuts[at] for at in batches[number]], length)

@@ -84,6 +84,7 @@ def naive(settings: Settings) -> Rank:
     example = np.arange(10)
     expected = user_of(example)
     adapt.adapt = lambda *given, first_order=False: autograd_adapt(*given)  # noqa: ARG005
+    adapt.average = autograd_average
     torch.testing.assert_close(user_of(example), expected, atol=1e-4, rtol=1e-4)
     assert adapt.adapt is not written_out
 
@@ -95,6 +96,20 @@ def naive(settings: Settings) -> Rank:
         return best
 
     return rank
+
+
+def autograd_average(
+    W0: torch.Tensor,
+    values: torch.Tensor,
+    weights: torch.Tensor,
+    step_sizes: torch.Tensor,
+    *,
+    first_order: bool = False,  # noqa: ARG001
+) -> torch.Tensor:
+    """`models.adapt.average` for one reader, by way of torch.func."""
+    apart = values if values.ndim == 4 else values[:, None].expand(-1, len(W0), -1, -1)
+    one = torch.ones_like(apart[..., :1])
+    return autograd_adapt(W0[..., None], one, apart, weights[:, :, 0], step_sizes).transpose(-1, -2)
 
 
 def implicit(settings: Settings) -> Rank:

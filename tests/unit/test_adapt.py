@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.adapt import adapt, read, recency_weights
+from models.adapt import adapt, average, read, recency_weights
 
 B, H, T, D, V = 3, 2, 7, 5, 4
 
@@ -34,6 +34,39 @@ def test_gradient_form_equals_dual_form(steps: int) -> None:
     primal = queries @ adapt(**p).transpose(-1, -2)
     shared = p | {"weights": p["weights"][:, :, None].expand(B, H, 6, T)}
     torch.testing.assert_close(read(**shared, queries=queries), primal, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("steps", [0, 1, 2, 4])
+def test_an_average_is_a_reading_with_a_constant_key(steps: int, first_order: bool) -> None:
+    """In value and in outer gradient."""
+    p = problem(steps)
+    p |= {"W0": p["W0"][..., :1].clone(), "weights": torch.rand(B, H, 3, T, dtype=torch.float64) / T}
+    given = [p[name].requires_grad_() for name in ("W0", "values", "weights", "step_sizes")]
+    one = torch.ones(B, H, T, 1, dtype=torch.float64)
+    W0, values, weights, step_sizes = given
+    found = average(W0[..., 0], values, weights, step_sizes, first_order=first_order)
+    expected = read(W0, one, values, weights, step_sizes, one[:, :, :3], first_order=first_order)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(*(_slopes(out, given) for out in (found, expected)), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def _slopes(out: Tensor, given: list[Tensor]) -> list[Tensor]:
+    """The gradient of some function of `out`, zeros where there is none."""
+    found = torch.autograd.grad(out.sin().sum(), given, allow_unused=True)
+    return [torch.zeros_like(one) if slope is None else slope for one, slope in zip(given, found, strict=True)]
+
+
+def test_an_average_takes_values_that_the_heads_share() -> None:
+    p = problem(2)
+    weights = p["weights"][:, :, None]
+    shared = p["values"][:, 0]
+    apart = shared[:, None].expand(-1, H, -1, -1)
+    arguments = p["W0"][..., 0], weights, p["step_sizes"]
+    torch.testing.assert_close(
+        average(arguments[0], shared, *arguments[1:]), average(arguments[0], apart, *arguments[1:])
+    )
 
 
 @pytest.mark.parametrize("steps", [1, 3])
