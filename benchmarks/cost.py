@@ -16,8 +16,9 @@ MEBIBYTE = 2**20
 class Cost:
     """Within it, time runs and memory is watched, every 20 ms.
 
-    `seconds`: wall time. `memory`: the most the process held, in MiB, less what it held before; on a CUDA device also
-    the most that torch allocated there.
+    `seconds`: wall time. `cpu_seconds`: of this process's threads, which say more where others compute beside it.
+    `memory`: the most the process held, in MiB, less what it held before; on a CUDA device also the most that torch
+    allocated there.
     """
 
     def __enter__(self) -> Self:
@@ -28,11 +29,12 @@ class Cost:
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         self._watcher.start()
-        self._began = time.perf_counter()
+        self._began, self._began_cpu = time.perf_counter(), time.process_time()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.seconds = round(time.perf_counter() - self._began, 3)
+        self.cpu_seconds = round(time.process_time() - self._began_cpu, 3)
         self._over.set()
         self._watcher.join()
         self._look()

@@ -20,7 +20,7 @@ Table = dict[str, dict[str, dict[str, Any]]]  # test -> model -> what is known
 def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", ours: str = OURS) -> dict[str, Any]:
     """Per test and model: mean figures over users, their spread over seeds, costs, and `ours` against it.
 
-    Seconds of training are the sum over the parts, the mean over the seeds.
+    Seconds of training, of the clock and of processors, are the sum over the parts, the mean over the seeds.
     """
     records = [record for record in runs if "tests" in record]
     tests: Table = {}
@@ -38,6 +38,7 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
             "spread": float(np.std([values.mean() for values in by_seed])),
             "settings": own[0]["settings"],
             "train_seconds": sum(record["train_seconds"] for record in own) / len(seeds),
+            "train_cpu_seconds": sum(record.get("train_cpu_seconds", 0.0) for record in own) / len(seeds),
             "evaluate_seconds": float(np.mean([r["tests"][shown]["evaluate_seconds"] for r in own])),
             "peak_memory_mib": {
                 place: max(record["peak_memory_mib"].get(place, 0) for record in own)
@@ -87,11 +88,11 @@ def table(found: dict[str, Any], metrics: tuple[str, ...] = ("HR@10", "Recall@10
     """The outcome as lines of text."""
     head = f"{'test':<20}{'model':<22}" + "".join(f"{name:>11}" for name in metrics)
     sign = 1 if found["metric"] in ERRORS else -1
-    lines = [head + f"{'seeds':>7}{'train s':>9}   ours / theirs (95%)"]
+    lines = [head + f"{'seeds':>7}{'CPU s':>9}   ours / theirs (95%)"]
     for label, models in found["tests"].items():
         for model, known in sorted(models.items(), key=lambda pair: sign * pair[1]["figures"][found["metric"]]):
             figures = "".join(f"{known['figures'].get(name, float('nan')):>11.4f}" for name in metrics)
             versus = known.get("ours against it")
             note = f"   {versus['ratio_low']:.3f} to {versus['ratio_high']:.3f}" if versus else ""
-            lines.append(f"{label:<20}{model:<22}{figures}{known['seeds']:>7}{known['train_seconds']:>9.1f}{note}")
+            lines.append(f"{label:<20}{model:<22}{figures}{known['seeds']:>7}{known['train_cpu_seconds']:>9.1f}{note}")
     return "\n".join(lines)

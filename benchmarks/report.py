@@ -105,7 +105,7 @@ def tests_table(outcome: dict[str, Any], metrics: tuple[str, ...]) -> list[str]:
     """A row a test and model."""
     ours = outcome["ours"]
     lines = [
-        f"| test | model | {' | '.join(metrics)} | {ours} / theirs | seeds (spread) | training, s | memory, MiB |",
+        f"| test | model | {' | '.join(metrics)} | {ours} / theirs | seeds (spread) | training, CPU s | memory, MiB |",
         "|---|---|" + "---|" * (len(metrics) + 4),
     ]
     for test, models in outcome["tests"].items():
@@ -115,7 +115,7 @@ def tests_table(outcome: dict[str, Any], metrics: tuple[str, ...]) -> list[str]:
             seeds = f"{known['seeds']} ({known['spread']:.4f})" if known["seeds"] > 1 else "1"
             lines.append(
                 f"| {test} | {bold}{model}{bold} | {figures} | {ratio(known)} | {seeds} "
-                f"| {known['train_seconds']:,.1f} | {sum(known['peak_memory_mib'].values()):,.0f} |"
+                f"| {known['train_cpu_seconds']:,.1f} | {sum(known['peak_memory_mib'].values()):,.0f} |"
             )
     return lines
 

@@ -1,14 +1,16 @@
 """The runs of a benchmark in one JSON file, written whole after each run, so that an interrupted benchmark goes on.
 
 A run is known by (model, part, seed, trial). The file says what it is of: another protocol, other data or other options
-do not go on from it.
+do not go on from it. Commands for different models may fill one file side by side: each keeps what the other wrote.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +31,27 @@ class Runs:
     """Finished runs, kept in `path`."""
 
     def __init__(self, path: Path, about: dict[str, Any]) -> None:
-        """`about` is plain JSON: what the runs are of.
+        """`about` is plain JSON: what the runs are of. Raises as `merge` does."""
+        self.path, self.about = path, json.loads(json.dumps(about))
+        self.records: dict[Key, Record] = {}
+        self.outcome: dict[str, Any] = {}
+        self.merge()
+
+    def merge(self) -> None:
+        """Take in what the file holds and this does not.
 
         Raises:
             OtherRuns: the file there is of something else.
         """
-        self.path, self.about = path, json.loads(json.dumps(about))
-        self.records: dict[Key, Record] = {}
-        self.outcome: dict[str, Any] = {}
-        if path.exists():
-            whole = json.loads(path.read_text())
-            if whole["about"] != self.about:
-                known = {**self.about, **whole["about"]}
-                differing = [name for name in known if whole["about"].get(name) != self.about.get(name)]
-                raise OtherRuns(f"{path} holds other runs (they differ in {', '.join(differing)}): name another file")
-            self.records = {key_of(record): record for record in whole["runs"]}
+        if not self.path.exists():
+            return
+        whole = json.loads(self.path.read_text())
+        if whole["about"] != self.about:
+            known = {**self.about, **whole["about"]}
+            differing = [name for name in known if whole["about"].get(name) != self.about.get(name)]
+            raise OtherRuns(f"{self.path} holds other runs (they differ in {', '.join(differing)}): name another file")
+        self.records = {key_of(record): record for record in whole["runs"]} | self.records
+        self.outcome = self.outcome or whole["outcome"]
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records.values())
@@ -60,10 +68,21 @@ class Runs:
     def save(self) -> None:
         """Write the file whole: beside its place, then into it."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f".{self.path.name}.tmp")
-        text = json.dumps({"about": self.about, "outcome": self.outcome, "runs": list(self.records.values())}, indent=1)
-        with aside.open("w") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, self.path)
+        with self._alone():
+            self.merge()
+            aside = self.path.with_name(f".{self.path.name}.tmp")
+            whole = {"about": self.about, "outcome": self.outcome, "runs": list(self.records.values())}
+            with aside.open("w") as file:
+                file.write(json.dumps(whole, indent=1) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(aside, self.path)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Within it no other process writes the file."""
+        lock = self.path.with_name(f".{self.path.name}.lock")
+        with lock.open("w") as held:
+            fcntl.flock(held, fcntl.LOCK_EX)
+            yield
+        # The lock file stays: removed, a waiter would hold the lock of a file that nobody else can find.

@@ -93,6 +93,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
                         },
                     }
                 )
+    runs.merge()
     runs.outcome = outcome(runs, options.resamples, ours="refreshed")
     runs.save()
     print(table(runs.outcome))

@@ -36,6 +36,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
     runs = Runs(options.json, about(options, corpus))
     limits = Limits(options.device, options.epochs, options.patience)
     sweep(contenders, parts, options.seeds, options.trials, limits, runs, say)
+    runs.merge()
     runs.outcome = outcome(runs, options.resamples, KEPT[options.protocol][0])
     runs.save()
     print(table(runs.outcome))

@@ -65,6 +65,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
                 epochs = int(best["notes"].get("epochs", 0))
                 record, fitted = trained(rater, final, best, seed, limits, say, epochs)
                 runs.put(record | {"part": "all warm", "trial": -1, "tests": tested(fitted, final, tests, say)})
+    runs.merge()
     runs.outcome = outcome(runs, options.resamples, "MAE")
     runs.save()
     print(table(runs.outcome, METRICS))
@@ -97,6 +98,7 @@ def trained(
         "seed": seed,
         "settings": about["settings"],
         "train_seconds": training.seconds,
+        "train_cpu_seconds": training.cpu_seconds,
         "peak_memory_mib": training.memory,
         "notes": fitted.notes,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -155,3 +155,13 @@ def test_a_rerun_skips_what_is_finished(tmp_path: Path) -> None:
     assert "innerloop" in table(outcome(runs, 100))
     with pytest.raises(OtherRuns, match="protocol"):
         Runs(path, {"protocol": "time"})
+
+
+def test_commands_side_by_side_fill_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    one, other = Runs(path, {"protocol": "loo"}), Runs(path, {"protocol": "loo"})
+    shared = {"part": "all", "seed": 0, "trial": 0}
+    one.put({"model": "ease", **shared})
+    other.put({"model": "sasrec", **shared})
+    one.put({"model": "ials", **shared})
+    assert {record["model"] for record in Runs(path, {"protocol": "loo"})} == {"ease", "sasrec", "ials"}
