@@ -83,17 +83,26 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     dropout where users are known from few events, or are few; with few of them also narrow blocks and a lower rate,
     for they are soon learned by heart. A high rank where the catalogue is small enough to score with it; of few users
     nearly all the rank there is.
+
+    Many short histories begin at random instead: there most pairs of items were taken together by one user alone, so
+    that directions made of them already know the very answers that training would ask for, and it learns nothing else.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
     few = len(counts) <= FEW_USERS
-    return {
-        "length": length,
-        "batch_size": min(128, 3200 // length),
+    size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length)}
+    if length == 20 and not few:
+        return size | {
+            "closed_start": False, "dropout": 0.5, "recall_dropout": 0.5, "rank": 64, "heads": 2, "rate": 2e-3,
+            "residual_rate": 1.0, "weight_decay": 0.05, "half": True,
+        }  # fmt: skip
+    size |= {
         "dropout": 0.5 if length == 20 else 0.4 if few else 0.2,
         "rank": 64 if len(dataset.items) > 30_000 else 384 if few else 256,
         "rate": 5e-4 if few else 1.5e-3,
-    } | ({"width": 16, "heads": 2} if few else {})
+        "half": not few,
+    }
+    return size | ({"width": 16, "heads": 2} if few else {})
 
 
 def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
@@ -117,10 +126,10 @@ def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
 
 
 def begin(plan: Plan, content: Tensor, warm: Sequence[History]) -> tuple[Learner, Tensor]:
-    """A learner where closed forms can put it before the first meta-step, and the items' popularity, (N,).
+    """A learner before the first meta-step, and the items' popularity, (N,).
 
-    Biases begin as log popularity, item vectors as principal directions as far as these can be trusted, the projection
-    as what the text says of them, the recall as ridge regression.
+    With a closed start, biases begin as log popularity, item vectors as principal directions as far as these can be
+    trusted, the projection as what the text says of them, the recall as ridge regression. Else all begin at random.
 
     Args:
         content: content vectors, (N, C); a row of zeros for an item without any.
@@ -129,8 +138,11 @@ def begin(plan: Plan, content: Tensor, warm: Sequence[History]) -> tuple[Learner
     torch.manual_seed(plan.outer.seed)
     learner = Learner(plan.learner, content)
     popularity = count_popularity(warm, len(content))
-    learner.tower.start_biases(popularity)
     learner.meet(count_kinds(warm))
+    if not plan.outer.closed_start:
+        learner.start_at_random()
+        return learner, popularity
+    learner.tower.start_biases(popularity)
     directions, strengths = principal_directions(warm, len(content), plan.learner.rank, plan.outer.seed)
     learner.tower.start(directions, trust=popularity / (popularity + TRUSTED_AT))
     learner.recall.start(strengths)
