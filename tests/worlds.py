@@ -17,6 +17,7 @@ from models import snapshot
 from models.item import Item
 from models.learner import Learner, LearnerConfig
 from models.snapshot import POPULARITY, Snapshot
+from models.words import Words
 
 CONTENT_MODEL = "test-model"
 CONTENT_WIDTH = 24
@@ -44,17 +45,21 @@ def publish_snapshot(
     """
     torch.manual_seed(seed)
     content = torch.from_numpy(content_of(count, seed, width))
-    learner = Learner(LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20), content)
+    config = LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20)
+    items = [
+        Item(f"i{n}", f"Item {n}", categories=("odd" if n % 2 else "even",), available=n % 10 != 9)
+        for n in range(count)
+    ]
+    goals = torch.randn(count, config.rank + 1)
+    words, expected = Words.fit([item.said for item in items], content, goals, torch.ones(count))
+    learner = Learner(config, expected, words)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     folder = snapshot.write(
         root,
         tensors=learner.tensors() | {POPULARITY: torch.arange(count, 0, -1).float()},
-        items=[
-            Item(f"i{n}", f"Item {n}", categories=("odd" if n % 2 else "even",), available=n % 10 != 9)
-            for n in range(count)
-        ],
+        items=items,
         config={"learner": asdict(learner.config)},
         content_model=content_model,
         scale=(1.0, 5.0),

@@ -116,12 +116,14 @@ class InnerLoopContender:
         order = np.concatenate([task.known, np.setdiff1d(np.arange(N), task.known)])
         histories = [place(history, order, signed) for history in task.train]
         content, later = np.split(task.corpus.content[order], [len(task.known)])
-        learner, popularity = recipe.begin(plan, torch.from_numpy(content), histories)
+        texts = [task.corpus.texts[row] for row in order]
+        learner, popularity = recipe.begin(plan, texts[: len(content)], torch.from_numpy(content), histories)
+        expected = learner.expect(texts[len(content) :], torch.from_numpy(later))
         learner.to(limits.device)
         loop = DeviceLoop(learner, plan.outer, popularity)
 
         def whole() -> Learner:
-            return learner.grown(torch.from_numpy(later)).to(limits.device) if len(later) else learner
+            return learner.grown(expected).to(limits.device) if len(later) else learner
 
         def validate() -> float:
             return validated(Placed(whole(), order, signed), task.validation)

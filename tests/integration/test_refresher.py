@@ -37,7 +37,7 @@ def publish(root: Path) -> str:
     """A snapshot trained a little on walks by ones."""
     torch.manual_seed(0)
     histories = [Events(np.array(walk(s, 1)), np.zeros(8, np.int64), np.ones(8, np.float32)) for s in range(ITEMS)]
-    learner = Learner(PLAN.learner, torch.nn.functional.normalize(torch.randn(ITEMS, 12), dim=-1))
+    learner = Learner(PLAN.learner, torch.nn.functional.normalize(torch.randn(ITEMS, PLAN.learner.rank + 1), dim=-1))
     loop = OuterLoop(learner, PLAN.outer, torch.ones(ITEMS))
     for _ in range(5):
         loop.run_epoch(histories)
