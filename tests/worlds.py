@@ -21,6 +21,7 @@ from models.words import Words
 
 CONTENT_MODEL = "test-model"
 CONTENT_WIDTH = 24
+SHELVES = 5
 
 
 def content_of(count: int, seed: int = 0, width: int = CONTENT_WIDTH) -> NDArray[np.float32]:
@@ -28,6 +29,11 @@ def content_of(count: int, seed: int = 0, width: int = CONTENT_WIDTH) -> NDArray
     vectors = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
+
+
+def shelf(number: int) -> str:
+    """What the text of an item with this number says."""
+    return f"Found on shelf {number % SHELVES}"
 
 
 def publish_snapshot(
@@ -41,16 +47,16 @@ def publish_snapshot(
 ) -> str:
     """Write and publish a snapshot of items i0, i1, ... under `root`; its version.
 
-    i0 is the most popular. Every tenth item, from i9, is unavailable; categories are "even" and "odd".
+    i0 is the most popular. Every tenth item, from i9, is unavailable; categories are "even" and "odd". Item n lies on
+    shelf n % SHELVES, as its text says, and items of one shelf are alike.
     """
     torch.manual_seed(seed)
     content = torch.from_numpy(content_of(count, seed, width))
     config = LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20)
     items = [
-        Item(f"i{n}", f"Item {n}", categories=("odd" if n % 2 else "even",), available=n % 10 != 9)
-        for n in range(count)
+        Item(f"i{n}", f"Item {n}", shelf(n), ("odd" if n % 2 else "even",), available=n % 10 != 9) for n in range(count)
     ]
-    goals = torch.randn(count, config.rank + 1)
+    goals = torch.randn(SHELVES, config.rank + 1)[torch.arange(count) % SHELVES]
     words, expected = Words.fit([item.said for item in items], content, goals, torch.ones(count))
     learner = Learner(config, expected, words)
     with torch.no_grad():

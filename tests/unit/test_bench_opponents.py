@@ -11,7 +11,7 @@ import torch
 from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
 from benchmarks.opponents.bias import item_biases
-from benchmarks.opponents.content_knn import ContentNeighbours
+from benchmarks.opponents.content_knn import ContentNeighbours, cosines, expected_popularity
 from benchmarks.opponents.innerloop import place
 from benchmarks.opponents.maml import adapted
 from benchmarks.opponents.melu import MeLU, decide
@@ -79,10 +79,16 @@ def test_sasrec_learns_a_walk() -> None:
 def test_content_neighbours_by_hand() -> None:
     content = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
     popularity = np.array([0, 0, 0, 1], np.float32)
-    nearest = ContentNeighbours(content, popularity, 1, 1.0, False, 0.1)
+    nearest = ContentNeighbours(cosines(content, centred=False), popularity, 1, 1.0, 0.1)
     np.testing.assert_allclose(nearest.scores([history(0, 1)])[0], [1.0, 1.0, 0.8, 1.1], rtol=1e-5)
-    everyone = ContentNeighbours(content, popularity, 0, 0.5, False, 0.0)
+    everyone = ContentNeighbours(cosines(content, centred=False), popularity, 0, 0.5, 0.0)
     np.testing.assert_allclose(everyone.scores([history(0, 1)])[0, 2], (0.5 * 0.6 + 0.8) / 1.5, rtol=1e-5)
+
+
+def test_popularity_is_expected_of_what_nobody_could_take() -> None:
+    kernel = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], np.float32)  # the last is like the first
+    found = expected_popularity(kernel, np.array([9.0, 0.0, 0.0]), np.array([0, 1]), 0.5)
+    np.testing.assert_allclose(found, [1.0, -1.0, 1 / 1.5], rtol=1e-5)
 
 
 def test_a_placed_history_counts_the_learners_rows() -> None:
