@@ -26,7 +26,7 @@ bench-serving: .venv/.dev
 		--json benchmarks/results/serving.json --plots docs/performance
 
 report: .venv/.dev
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.report --readme README.md
 
 # RecTools pins numpy below 2, so it has an environment of its own; benchmarks/opponents/rectools_adapter.py runs it there.
 rectools: .venv/bin/python

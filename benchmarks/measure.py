@@ -24,11 +24,25 @@ def single_ranks(scores: NDArray[np.float32], targets: NDArray[np.int64]) -> NDA
     return np.asarray((~(scores < wanted)).sum(1), np.int64)  # what is NaN is not below
 
 
+def single_metrics(found: NDArray[np.int64], cutoffs: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+    """`models.evaluate.metrics_at` of many cases with one target each, from the targets' ranks, (B,)."""
+    out = {"MRR": 1 / found}
+    for k in cutoffs:
+        inside = (found <= k).astype(np.float64)
+        out |= {f"HR@{k}": inside, f"Recall@{k}": inside, f"NDCG@{k}": inside / np.log2(found + 1)}
+    return out
+
+
 def cases_measured(
-    ranker: Ranker, cases: Sequence[Case], candidates: NDArray[np.bool_] | None = None, cutoffs: Sequence[int] = CUTOFFS
+    ranker: Ranker,
+    cases: Sequence[Case],
+    candidates: NDArray[np.bool_] | None = None,
+    cutoffs: Sequence[int] = CUTOFFS,
+    *,
+    covering: bool = True,
 ) -> tuple[dict[str, NDArray[np.float64]], float]:
-    """Every metric of every case, (B,) each, and the share of the candidates that stand in anyone's top 10."""
-    found: list[dict[str, float]] = []
+    """Every metric of every case, (B,) each, and, if `covering`, the share of the candidates in anyone's top 10."""
+    found: list[dict[str, NDArray[np.float64]]] = []
     shown: set[int] = set()
     items = 0
     for start in range(0, len(cases), BATCH):
@@ -41,13 +55,14 @@ def cases_measured(
             scores[:, ~candidates] = -np.inf
         if all(len(case.targets) == 1 for case in batch):
             alone = single_ranks(scores, np.array([case.targets[0] for case in batch], np.int64))
-            found += [metrics_at(rank[None], cutoffs) for rank in alone]
+            found.append(single_metrics(alone, cutoffs))
         else:
-            found += [metrics_at(ranks(row, case.targets), cutoffs) for case, row in zip(batch, scores, strict=True)]
-        if items > 10:
+            each = [metrics_at(ranks(row, case.targets), cutoffs) for case, row in zip(batch, scores, strict=True)]
+            found.append({name: np.array([one[name] for one in each]) for name in each[0]})
+        if covering and items > 10:
             shown.update(np.unique(np.argpartition(scores, -10, 1)[:, -10:]).tolist())
     coverage = len(shown) / (items if candidates is None else int(candidates.sum()))
-    return {name: np.array([one[name] for one in found]) for name in found[0]}, coverage
+    return {name: np.concatenate([one[name] for one in found]) for name in found[0]}, coverage
 
 
 def users_measured(ranker: Ranker, test: CaseSet) -> tuple[dict[str, NDArray[np.float64]], float]:
@@ -60,5 +75,7 @@ def users_measured(ranker: Ranker, test: CaseSet) -> tuple[dict[str, NDArray[np.
 
 def validated(ranker: Ranker, tests: Sequence[CaseSet]) -> float:
     """NDCG@10, the mean over the tests: what settings are chosen by and training is stopped by."""
-    measured = (cases_measured(ranker, test.cases, test.candidates, [10])[0] for test in tests if test.cases)
+    measured = (
+        cases_measured(ranker, test.cases, test.candidates, [10], covering=False)[0] for test in tests if test.cases
+    )
     return float(np.mean([figures["NDCG@10"].mean() for figures in measured]))

@@ -1,4 +1,4 @@
-"""From the committed runs to pages people read: tables in docs/benchmarks.md, and plots beside it.
+"""From the committed runs to pages people read: docs/benchmarks.md with its plots, and a summary in README.md.
 
     python -m benchmarks.report        (or `make report`)
 
@@ -15,7 +15,9 @@ from typing import Any
 
 from benchmarks import plots
 from benchmarks.outcome import ERRORS
+from benchmarks.summary import summary
 
+OPEN, CLOSE = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 TITLES = {
     "loo": "Leave-one-out",
     "cold-user": "Cold users",
@@ -46,15 +48,36 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--readme", type=Path, help="the page whose summary is renewed, between its marks")
     options = parser.parse_args()
-    found = [json.loads(path.read_text()) for path in sorted(options.results.glob("*.json"))]
-    found = [one for one in found if one.get("about", {}).get("protocol") in TITLES and one["outcome"]]
+    found = results(options.results)
     if not found:
         parser.exit(1, f"benchmarks.report: {options.results} holds no finished benchmark\n")
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / "benchmarks.md"
     path.write_text(page(found, options.out))
+    if options.readme:
+        options.readme.write_text(renewed(options.readme.read_text(), summary(found)))
     print(f"{path}, of {len(found)} benchmark(s)")
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """The finished benchmarks, in the order of their files' names."""
+    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    return [one for one in found if one.get("about", {}).get("protocol") in TITLES and one["outcome"]]
+
+
+def renewed(text: str, lines: list[str]) -> str:
+    """The page with these lines between its marks.
+
+    Raises:
+        ValueError: the page has no marks.
+    """
+    before, opened, rest = text.partition(OPEN)
+    _, closed, after = rest.partition(CLOSE)
+    if not opened or not closed:
+        raise ValueError(f"there is no {OPEN} ... {CLOSE} to write between")
+    return "\n".join([before + OPEN, *lines, CLOSE + after])
 
 
 def page(found: list[dict[str, Any]], folder: Path) -> str:

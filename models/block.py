@@ -141,8 +141,9 @@ class Recall(nn.Module):
     users cannot learn what it begins with; what they learn is added.
     """
 
-    def __init__(self, rank: int, steps: int) -> None:
+    def __init__(self, rank: int, steps: int, dropout: float = 0.0) -> None:
         super().__init__()
+        self.dropout = nn.Dropout(dropout)
         self.loop = InnerLoop(GATHERERS, 1, rank, steps, -5.0, 0.0)
         self.voice = nn.Parameter(torch.tensor([0.5, 0.7]))  # even a low rating says what a user looks at
         self.filter = nn.Parameter(torch.zeros(GATHERERS, rank))
@@ -168,5 +169,5 @@ class Recall(nn.Module):
     ) -> Tensor:
         """Item vectors of the events, (B, T, rank), and their preference, (B, T), to (B, readers, rank)."""
         voice = self.voice[0] + self.voice[1] * preference
-        read: Tensor = self.loop.average(voice[:, :, None] * taken, strength, support, readers, steps)
+        read: Tensor = self.loop.average(self.dropout(voice[:, :, None] * taken), strength, support, readers, steps)
         return (read * self.filter[:, None]).sum(1)

@@ -41,6 +41,7 @@ class LearnerConfig:
     length: int = 100
     dropout: float = 0.2
     residual_dropout: float = 0.2
+    recall_dropout: float = 0.0
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Self:
@@ -66,7 +67,7 @@ class Learner(nn.Module):
         self.tower = ItemTower(expected, config.rank, config.residual_dropout)
         self.enter = nn.Linear(config.rank, config.width, bias=False)
         self.leave = nn.Linear(config.width, config.rank, bias=False)
-        self.recall = Recall(config.rank, config.steps)
+        self.recall = Recall(config.rank, config.steps, config.recall_dropout)
         self.kind_vectors = nn.Parameter(torch.zeros(KIND_SLOTS, config.width))
         self.kind_strengths = nn.Parameter(torch.zeros(KIND_SLOTS))
         self.register_buffer("kind_shares", torch.zeros(KIND_SLOTS))
@@ -92,6 +93,15 @@ class Learner(nn.Module):
         learner = cls(config, snapshot.tensors[EXPECTED].float(), Words.of(snapshot.tensors))
         learner.load_state_dict({name: snapshot.tensors[name].float() for name in learner.state_dict()})
         return learner.eval()
+
+    @torch.no_grad()
+    def start_at_random(self) -> None:
+        """Begin with nothing known of the items, and with blocks that speak at once, beside a recall of equal heads."""
+        torch.nn.init.normal_(self.tower.residual, std=self.config.rank**-0.5)
+        torch.nn.init.zeros_(self.tower.bias)
+        torch.nn.init.zeros_(self.tower.slope)
+        torch.nn.init.eye_(self.leave.weight)
+        torch.nn.init.constant_(self.recall.filter, 3.0)
 
     def differentiate(self, first_order: bool) -> None:
         """Whether an outer gradient takes the inner gradients for constants (first-order MAML) or goes through them."""

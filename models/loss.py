@@ -15,7 +15,7 @@ from torch import Tensor
 
 from models.episode import Support
 from models.learner import Learner
-from models.softmax import log_normaliser
+from models.softmax import half_if_faster, log_normaliser
 
 FEW_SHOTS = 8
 
@@ -29,6 +29,7 @@ class LossConfig:
     full_softmax: int = 30_000  # catalogues up to this size are scored whole
     horizon: float = 0.8  # in an ordered episode, the weight of a target one event further ahead
     against: float = 0.5  # weight of the loss that pushes down what users spoke against
+    half: bool = False  # the softmax's products in bfloat16, where the processor is faster with it
     exclude_seen: bool = True  # leave what was taken out of the softmax, as the service leaves it out of answers
 
 
@@ -54,7 +55,7 @@ class Loss:
         at = self._positions(batch)
         hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
         hit, weight = hits.flatten(0, 1)[at], weights.flatten(0, 1)[at]  # (P, T)
-        normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases)
+        normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases, batch.rows[batch.mask])
         if self.config.exclude_seen:
             share_seen = (_seen(batch).flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
             normaliser = normaliser + torch.log1p(-share_seen.clamp(max=0.999))
@@ -84,13 +85,23 @@ class Loss:
         chance = torch.where(batch.ordered[:, None], 1.0, FEW_SHOTS / (shots + FEW_SHOTS / 2)).flatten()[at].cpu()
         return at[torch.multinomial(chance, self.config.positions, generator=self.generator).to(at.device)]
 
-    def log_normaliser(self, queries: Tensor, vectors: Tensor, biases: Tensor) -> Tensor:
-        """log sum_i exp score(query, i), (P,): over all items, or estimated from a sample of a large catalogue."""
+    def log_normaliser(self, queries: Tensor, vectors: Tensor, biases: Tensor, taken: Tensor) -> Tensor:
+        """log sum_i exp score(query, i), (P,), over all items, or in a large catalogue an estimate of it.
+
+        Of a large catalogue the rows of `taken`, which holds every target, are summed exactly, and the others through a
+        sample of them: an item drawn with probability q counts 1 / (negatives q) times, so that the sum is unbiased.
+        """
+        products = half_if_faster(queries.device) if self.config.half else torch.float32
         if len(vectors) <= self.config.full_softmax:
-            return log_normaliser(queries, vectors, biases)
-        drawn = torch.multinomial(self.share, self.config.negatives, replacement=True, generator=self.generator)
-        expected = torch.log(self.share[drawn] * self.config.negatives)
-        return log_normaliser(queries, vectors[drawn], biases[drawn] - expected)
+            return log_normaliser(queries, vectors, biases, products)
+        exact = torch.unique(taken)
+        share = self.share.to(exact.device).index_fill(0, exact, 0.0)
+        drawn = torch.multinomial(share.cpu(), self.config.negatives, replacement=True, generator=self.generator)
+        drawn = drawn.to(exact.device)
+        expected = torch.log(share[drawn] / share.sum() * self.config.negatives)
+        rows = torch.cat([exact, drawn])
+        corrected = biases.index_select(0, rows) - torch.cat([torch.zeros_like(exact, dtype=expected.dtype), expected])
+        return log_normaliser(queries, vectors.index_select(0, rows), corrected, products)
 
 
 def _ahead(batch: Support) -> Tensor:

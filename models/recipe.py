@@ -85,17 +85,26 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     dropout where users are known from few events, or are few; with few of them also narrow blocks and a lower rate,
     for they are soon learned by heart. A high rank where the catalogue is small enough to score with it; of few users
     nearly all the rank there is.
+
+    Many short histories begin at random instead: there most pairs of items were taken together by one user alone, so
+    that directions made of them already know the very answers that training would ask for, and it learns nothing else.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
     few = len(counts) <= FEW_USERS
-    return {
-        "length": length,
-        "batch_size": min(128, 3200 // length),
+    size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length)}
+    if length == 20 and not few:
+        return size | {
+            "closed_start": False, "dropout": 0.5, "recall_dropout": 0.5, "rank": 64, "heads": 2, "rate": 2e-3,
+            "residual_rate": 1.0, "weight_decay": 0.05, "half": True,
+        }  # fmt: skip
+    size |= {
         "dropout": 0.5 if length == 20 else 0.4 if few else 0.2,
         "rank": 64 if len(dataset.items) > 30_000 else 384 if few else 256,
         "rate": 5e-4 if few else 1.5e-3,
-    } | ({"width": 16, "heads": 2} if few else {})
+        "half": not few,
+    }
+    return size | ({"width": 16, "heads": 2} if few else {})
 
 
 def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
@@ -119,10 +128,11 @@ def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
 
 
 def begin(plan: Plan, texts: Sequence[str], content: Tensor, warm: Sequence[History]) -> tuple[Learner, Tensor]:
-    """A learner where closed forms can put it before the first meta-step, and the items' popularity, (N,).
+    """A learner before the first meta-step, and the items' popularity, (N,).
 
-    Biases begin as log popularity, item vectors as principal directions as far as these can be trusted and as what the
-    text lets expect for the rest, the recall as ridge regression.
+    With a closed start, biases begin as log popularity, item vectors as principal directions as far as these can be
+    trusted and as what the text lets expect for the rest, the recall as ridge regression. Else all but what the text
+    lets expect begins at random.
 
     Args:
         texts: what the items say, (N,).
@@ -136,8 +146,11 @@ def begin(plan: Plan, texts: Sequence[str], content: Tensor, warm: Sequence[Hist
     words, expected = Words.fit(texts, content, wanted, trust)
     torch.manual_seed(plan.outer.seed)
     learner = Learner(plan.learner, expected, words)
-    learner.tower.start_biases(popularity)
     learner.meet(count_kinds(warm))
+    if not plan.outer.closed_start:
+        learner.start_at_random()
+        return learner, popularity
+    learner.tower.start_biases(popularity)
     learner.tower.start(directions, trust)
     learner.recall.start(strengths)
     return learner, popularity

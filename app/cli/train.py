@@ -76,6 +76,17 @@ def train(
     residual_dropout: Annotated[
         float | None, typer.Option(min=0.0, max=0.9, help="Share of the items that stand on their text alone.")
     ] = None,
+    recall_dropout: Annotated[
+        float | None, typer.Option(min=0.0, max=0.9, help="Share of what the recall reads that is dropped.")
+    ] = None,
+    closed_start: Annotated[
+        bool | None,
+        typer.Option(
+            "--closed-start/--random-start",
+            show_default="random for many short histories",
+            help="Begin where closed forms put the items, or at random.",
+        ),
+    ] = None,
     shuffled: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share of the episodes that are put in random order.")
     ] = None,
@@ -123,7 +134,8 @@ def train(
     wanted: dict[str, Any] = {
         "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,
         "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
-        "residual_dropout": residual_dropout, "shuffled": shuffled, "averaging": averaging,
+        "residual_dropout": residual_dropout, "recall_dropout": recall_dropout, "closed_start": closed_start,
+        "shuffled": shuffled, "averaging": averaging,
         "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
     }  # fmt: skip
     chosen = {name: value for name, value in wanted.items() if value is not None}

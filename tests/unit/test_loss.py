@@ -56,4 +56,15 @@ def test_a_sampled_softmax_estimates_the_full_one() -> None:
     vectors, biases = made.learner.catalogue()
     queries = torch.randn(5, 16)
     exact = torch.logsumexp(queries @ vectors.T + biases, -1)
-    torch.testing.assert_close(made.log_normaliser(queries, vectors, biases), exact, atol=0.05, rtol=0.05)
+    found = made.log_normaliser(queries, vectors, biases, torch.tensor([3, 4, 3]))
+    torch.testing.assert_close(found, exact, atol=0.05, rtol=0.05)
+
+
+def test_a_sample_never_misses_what_was_taken() -> None:
+    """Were a target left to chance, the loss of a confident learner would have no lower bound."""
+    made = loss(full_softmax=0, negatives=1)
+    vectors, biases = made.learner.catalogue()
+    queries = 30 * vectors[[7, 9]]
+    found = made.log_normaliser(queries, vectors, biases, torch.tensor([7, 9]))
+    own = (queries * vectors[[7, 9]]).sum(-1) + biases[[7, 9]]
+    assert (found >= own).all()

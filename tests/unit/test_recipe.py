@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from models import snapshot
 from models.dataset import Dataset, read
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner
-from models.recipe import Trained, follow, has_text, plan, sized, split_like
+from models.recipe import Trained, begin, follow, has_text, plan, sized, split_like
 from models.split import SplitConfig, split
 
 SMALL = {"width": 16, "rank": 16, "length": 10, "epochs": 3, "batch_size": 64}
@@ -118,6 +119,19 @@ def test_an_unknown_choice_is_named() -> None:
 
 
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
-    few = {"rank": 384, "width": 16, "heads": 2, "rate": 5e-4}
+    few = {"rank": 384, "width": 16, "heads": 2, "rate": 5e-4, "half": False}
     assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.5} | few
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
+
+
+def test_many_short_histories_begin_at_random(tmp_path: Path) -> None:
+    file = tmp_path / "many.csv"
+    rows = [f"u{user},i{(user + at) % 50}" for user in range(1001) for at in range(4)]
+    file.write_text("user,item\n" + "\n".join(rows) + "\n")
+    many = read(file)
+    size = sized(many)
+    assert (size["closed_start"], size["rank"], size["recall_dropout"]) == (False, 64, 0.5)
+    learner, _ = begin(plan(size), torch.zeros(50, 4), split(many, SplitConfig()).warm)
+    assert not learner.tower.bias.any()
+    chosen = plan(size | {"epochs": 6, "rate": 1e-2, "shuffled": 0.0, "averaging": 0.5})
+    assert follow(many, np.zeros((50, 4), np.float32), chosen).metrics["validation NDCG@10"] > 0.5

@@ -24,6 +24,19 @@ def test_it_agrees_with_the_whole_matrix(items: int, monkeypatch: pytest.MonkeyP
         torch.testing.assert_close(ours, whole, rtol=1e-4, atol=1e-4)
 
 
+def test_products_in_half_precision_are_near() -> None:
+    torch.manual_seed(0)
+    given = [torch.randn(9, 32), torch.nn.functional.normalize(torch.randn(500, 32), dim=-1), torch.randn(500)]
+    gradients = []
+    for products in (torch.float32, torch.bfloat16):
+        leaves = [tensor.clone().requires_grad_() for tensor in given]
+        out = softmax.log_normaliser(*leaves, products)
+        assert out.dtype == torch.float32
+        out.sum().backward()
+        gradients.append(torch.cat([leaf.grad.flatten() for leaf in leaves if leaf.grad is not None]))
+    assert (gradients[1] - gradients[0]).norm() < 0.01 * gradients[0].norm()
+
+
 def test_scores_far_apart_do_not_overflow() -> None:
     queries = torch.tensor([[1000.0], [-1000.0]])
     out = softmax.log_normaliser(queries, torch.tensor([[1.0], [-1.0]]), torch.zeros(2))
