@@ -131,7 +131,7 @@ def test_many_short_histories_begin_at_random(tmp_path: Path) -> None:
     many = read(file)
     size = sized(many)
     assert (size["closed_start"], size["rank"], size["recall_dropout"]) == (False, 64, 0.5)
-    learner, _ = begin(plan(size), torch.zeros(50, 4), split(many, SplitConfig()).warm)
+    learner, _ = begin(plan(size), [""] * 50, torch.zeros(50, 4), split(many, SplitConfig()).warm)
     assert not learner.tower.bias.any()
     chosen = plan(size | {"epochs": 6, "rate": 1e-2, "shuffled": 0.0, "averaging": 0.5})
     assert follow(many, np.zeros((50, 4), np.float32), chosen).metrics["validation NDCG@10"] > 0.5
