@@ -1,12 +1,13 @@
 """The item tower: what the text lets expect, plus a learned residual, gives an item's vector and bias.
 
-    v_i = normalize(e_i + Delta e_i + r_i)         b_i = bias_i, or slope p_i + cold_bias where nothing was learned
+    v_i = normalize(e_i + r_i)         b_i = bias_i, or slope p_i + cold_bias where nothing was learned
 
 e_i, a direction, and p_i, a log popularity, are what the item's text lets expect (`models.words`), fitted once and then
-fixed: theta_0 of theta = theta_0 + delta. Delta, the same for all items, and the residual r_i add what interactions
-taught. Residual and bias are dropped at random, together, while training, so that an item nobody has touched is ranked
-by what was learned for it (as DropoutNet does, Volkovs et al. 2017). Of a trained item e_i and p_i are what the other
-items let expect, so that a dropped item is as little known as a new one.
+fixed: theta_0 of theta = theta_0 + delta. The residual r_i adds what interactions taught. Residual and bias are dropped
+at random, together, while training, so that users' vectors also learn to find items that nobody has touched (as in
+DropoutNet, Volkovs et al. 2017). Of a trained item e_i and p_i are what the other items let expect, so that a dropped
+item is as little known as a new one. A map of e_i that is learned beside the rest soon knows the trained items by heart,
+and ranks new ones worse.
 
 Letters: N items, M new items, d item width.
 """
@@ -39,7 +40,6 @@ class ItemTower(nn.Module):
         self.register_buffer("expected", expected)
         self.register_buffer("described", _described(expected), persistent=False)
         self.speaks = bool(self.described.any())
-        self.delta = nn.Parameter(torch.zeros(width, width))
         self.residual = nn.Parameter(torch.randn(len(expected), width) * (0.3 / width**0.5))
         self.bias = nn.Parameter(torch.zeros(len(expected)))
         self.slope = nn.Parameter(torch.ones(()))
@@ -73,7 +73,7 @@ class ItemTower(nn.Module):
             vectors = vectors * keep[:, None]
             bias = torch.where(keep, bias, self.worth(self.expected))
         if self.speaks:
-            vectors = vectors + self.place(self.expected)
+            vectors = vectors + self.expected[:, :-1]
         return F.normalize(vectors, dim=-1), bias
 
     def cold(self, expected: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,12 +84,7 @@ class ItemTower(nn.Module):
         learns what they are worth.
         """
         astray = (self.bias - self.worth(self.expected)).square().mean().sqrt()
-        return F.normalize(self.place(expected), dim=-1), self.worth(expected) + OPTIMISM * astray
-
-    def place(self, expected: Tensor) -> Tensor:
-        """Where a text alone puts an item, before it is normalised, (M, d + 1) -> (M, d)."""
-        direction = expected[:, :-1]
-        return direction + direction @ self.delta.T
+        return F.normalize(expected[:, :-1], dim=-1), self.worth(expected) + OPTIMISM * astray
 
     def worth(self, expected: Tensor) -> Tensor:
         """The bias that a text alone lets expect, (M, d + 1) -> (M,)."""

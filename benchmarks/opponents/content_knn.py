@@ -106,10 +106,10 @@ class ContentKNN:
     def space(self, task: Task) -> Mapping[str, Sequence[Any]]:
         """The neighbourhood, the fading where order means something, and how much popularity has to say."""
         space: dict[str, Sequence[Any]] = {
-            "neighbours": (20, 1, 5, 10, 50, 100, 0),
+            "neighbours": (50, 20, 10, 5, 1, 100, 0),
             "decay": (1.0,) if task.unordered else (1.0, 0.999, 0.99, 0.97, 0.95, 0.9),
             "centred": (True, False),
-            "prior": (0.01, 0.0, 0.005, 0.02, 0.05, 0.1),
+            "prior": (0.01, 0.02, 0.0, 0.005, 0.05, 0.1) if self.words else (0.02, 0.0, 0.01, 0.05, 0.1, 0.2),
             "ridge": (1.0, 0.3, 3.0) if self.words else (10.0, 1.0, 100.0),
         }
         return space | ({"encoder": (0.25, 0.5, 1.0)} if self.words else {})

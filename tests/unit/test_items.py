@@ -53,7 +53,6 @@ def test_residual_dropout_leaves_some_items_to_their_text() -> None:
     tower.residual_dropout = 0.5
     with torch.no_grad():
         tower.bias.fill_(10.0)
-        tower.delta.normal_(std=0.3)
         tower.residual.add_(1.0)
     vectors, biases = tower.train()()
     alone, _ = tower.cold(tower.expected)
