@@ -6,8 +6,8 @@ e_i, a direction, and p_i, a log popularity, are what the item's text lets expec
 fixed: theta_0 of theta = theta_0 + delta. The residual r_i adds what interactions taught. Residual and bias are dropped
 at random, together, while training, so that users' vectors also learn to find items that nobody has touched (as in
 DropoutNet, Volkovs et al. 2017). Of a trained item e_i and p_i are what the other items let expect, so that a dropped
-item is as little known as a new one. A map of e_i that is learned beside the rest soon knows the trained items by heart,
-and ranks new ones worse.
+item is as little known as a new one. e_i itself is not trained: a map of it, learned beside the rest, soon knows the
+trained items by heart and ranks new ones worse.
 
 Letters: N items, M new items, d item width.
 """
