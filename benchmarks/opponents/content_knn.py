@@ -110,7 +110,7 @@ class ContentKNN:
             "decay": (1.0,) if task.unordered else (1.0, 0.999, 0.99, 0.97, 0.95, 0.9),
             "centred": (True, False),
             "prior": (0.01, 0.02, 0.0, 0.005, 0.05, 0.1) if self.words else (0.02, 0.0, 0.01, 0.05, 0.1, 0.2),
-            "ridge": (1.0, 0.3, 3.0) if self.words else (10.0, 1.0, 100.0),
+            "ridge": (1.0, 0.3, 3.0) if self.words else (3.0, 1.0, 10.0),
         }
         return space | ({"encoder": (0.25, 0.5, 1.0)} if self.words else {})
 
@@ -119,12 +119,10 @@ class ContentKNN:
         chosen = dict(settings)
         content = task.corpus.content
         alike = cosines(content, chosen.pop("centred"))
-        about = content - content[task.known].mean(0)
-        kernel = about @ about.T
+        kernel = cosines(content, centred=True)
         if self.words:
             words, share = shared_words(task), chosen.pop("encoder")
-            alike = (share * alike + words) / (share + 1)
-            kernel = share * cosines(content, centred=True) + words
+            alike, kernel = (share * alike + words) / (share + 1), share * kernel + words
         counts = np.asarray(incidence(task.train, task.corpus.items).sum(0), np.float64).ravel()
         popularity = expected_popularity(kernel, counts, task.known, chosen.pop("ridge"))
         return Fitted(ContentNeighbours(alike, popularity, **chosen))
