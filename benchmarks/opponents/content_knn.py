@@ -57,9 +57,8 @@ class ContentNeighbours:
         return np.asarray(best.mean(0) + prior, np.float32)
 
 
-def cosines(content: Floats, centred: bool) -> Floats:
+def cosines(vectors: Floats) -> Floats:
     """(N, C) -> (N, N)."""
-    vectors = content - content.mean(0) if centred else content
     vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     return np.asarray(vectors @ vectors.T, np.float32)
 
@@ -118,8 +117,8 @@ class ContentKNN:
         """Regress popularity on the features; the rest needs no training."""
         chosen = dict(settings)
         content = task.corpus.content
-        alike = cosines(content, chosen.pop("centred"))
-        kernel = cosines(content, centred=True)
+        kernel = cosines(content - content[task.known].mean(0))
+        alike = kernel if chosen.pop("centred") else cosines(content)
         if self.words:
             words, share = shared_words(task), chosen.pop("encoder")
             alike, kernel = (share * alike + words) / (share + 1), share * kernel + words

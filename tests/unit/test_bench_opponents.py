@@ -79,9 +79,9 @@ def test_sasrec_learns_a_walk() -> None:
 def test_content_neighbours_by_hand() -> None:
     content = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
     popularity = np.array([0, 0, 0, 1], np.float32)
-    nearest = ContentNeighbours(cosines(content, centred=False), popularity, 1, 1.0, 0.1)
+    nearest = ContentNeighbours(cosines(content), popularity, 1, 1.0, 0.1)
     np.testing.assert_allclose(nearest.scores([history(0, 1)])[0], [1.0, 1.0, 0.8, 1.1], rtol=1e-5)
-    everyone = ContentNeighbours(cosines(content, centred=False), popularity, 0, 0.5, 0.0)
+    everyone = ContentNeighbours(cosines(content), popularity, 0, 0.5, 0.0)
     np.testing.assert_allclose(everyone.scores([history(0, 1)])[0, 2], (0.5 * 0.6 + 0.8) / 1.5, rtol=1e-5)
 
 
