@@ -25,7 +25,7 @@ from models.interaction import RatingScale
 from models.item import Item
 from models.learner import Learner
 from models.quantised import index_for
-from models.snapshot import CONTENT, POPULARITY, Manifest, Snapshot
+from models.snapshot import POPULARITY, Manifest, Snapshot
 
 UNKNOWN = -1
 """The version of a catalogue that could not be read."""
@@ -53,12 +53,14 @@ class Served:
         put: Collection[Entry] = (),
         handles: Mapping[str, int] | None = None,
         catalogue_version: int = UNKNOWN,
+        expected: Mapping[str, Tensor] | None = None,
     ) -> None:
         """Args:
         learner: restored from `snapshot`, on the device that is to answer.
         put: every item that was put; it has the last word on titles, categories and availability.
         handles: the lasting number of each item that a stored history may name.
         catalogue_version: the state of the catalogue that `put` and `handles` are.
+        expected: what this learner expects of some texts, (d + 1,) each, where that is known already.
         """
         self.learner = learner
         self.snapshot = snapshot
@@ -66,7 +68,7 @@ class Served:
         self.put = {entry.item.id: entry for entry in put}
         known = {item.id for item in snapshot.items}
         new = [(entry.item, entry.content) for entry in self.put.values() if entry.item.id not in known]
-        width = snapshot.tensors[CONTENT].shape[1]
+        width = len(learner.words.centre)
         fitting = [(item, content) for item, content in new if content is not None and content.shape == (width,)]
         self.held_back = len(new) - len(fitting)  # their content vectors are not of this snapshot's model
         self.items: tuple[Item, ...] = (
@@ -78,8 +80,9 @@ class Served:
         self._rows_of_category = _rows_of_category(self.items)
         self._scale = RatingScale(*snapshot.manifest.scale)
         with torch.inference_mode():
-            extra = torch.from_numpy(np.stack([content for _, content in fitting])) if fitting else None
-            self._vectors, biases = learner.catalogue(extra)
+            self._expected = self._expect(fitting, expected or {})
+            extra = [self._expected[item.said] for item, _ in fitting]
+            self._vectors, biases = learner.catalogue(torch.stack(extra) if extra else None)
             available = torch.tensor([item.available for item in self.items]).to(biases.device)
             popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(fitting))]).log1p().to(biases)
             nobody = pack([History(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))], 1)
@@ -92,13 +95,25 @@ class Served:
     def _index(vectors: Tensor, biases: Tensor, available: Tensor) -> Index:
         return index_for(vectors, biases.where(available, -torch.inf))
 
+    def _expect(
+        self, items: Sequence[tuple[Item, NDArray[np.float32]]], known: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """What the learner expects of each of these items' texts; only those that are not `known` are read."""
+        said = {item.said: content for item, content in items}
+        out = {text: known[text] for text in said if text in known}
+        fresh = [text for text in said if text not in out]
+        if fresh:
+            found = self.learner.expect(fresh, torch.from_numpy(np.stack([said[text] for text in fresh])))
+            out |= zip(fresh, found, strict=True)
+        return out
+
     @property
     def manifest(self) -> Manifest:
         return self.snapshot.manifest
 
     def renewed(self, put: Collection[Entry], handles: Mapping[str, int], catalogue_version: int) -> Served:
         """The same snapshot with the catalogue in another state."""
-        return Served(self.learner, self.snapshot, put, handles, catalogue_version)
+        return Served(self.learner, self.snapshot, put, handles, catalogue_version, self._expected)
 
     def answer(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> list[Answer]:
         """As `compute`, the answers alone."""

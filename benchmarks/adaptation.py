@@ -54,7 +54,7 @@ def measure(items: int, events: int, batch: int, config: LearnerConfig, repetiti
     """Milliseconds of each contender, `repetitions` times, measured in turn."""
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    learner = Learner(config, torch.nn.functional.normalize(torch.randn(items, 384), dim=-1)).eval()
+    learner = Learner(config, torch.nn.functional.normalize(torch.randn(items, config.rank + 1), dim=-1)).eval()
     vectors, biases = learner.catalogue()
     index = Exact(vectors, biases)
     histories = [

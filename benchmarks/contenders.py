@@ -21,6 +21,7 @@ RANKERS: dict[str, Contender] = {
         EASE_RECENCY,
         SASRec(),
         ContentKNN(),
+        ContentKNN(words=True),
         InnerLoopContender(),
         InnerLoopContender("fomaml"),
         InnerLoopContender("reptile"),

@@ -64,6 +64,11 @@ class Corpus:
         out[described] = vectors
         return out
 
+    @cached_property
+    def texts(self) -> list[str]:
+        """What each item says, (N,); nothing for an item without text."""
+        return [item.said for item in self.dataset.items]
+
     def rows_of(self, ids: list[str]) -> NDArray[np.int64]:
         """The rows of those of these items that anyone touched, ascending."""
         known = {item.id: row for row, item in enumerate(self.dataset.items)}

@@ -118,7 +118,7 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
 
 def ours(corpus: Corpus, plan: recipe.Plan, histories: Any, variant: str) -> Any:
     """A meta-step of the recipe's learner."""
-    learner, popularity = recipe.begin(plan, torch.from_numpy(corpus.content), histories)
+    learner, popularity = recipe.begin(plan, corpus.texts, torch.from_numpy(corpus.content), histories)
     loop = OuterLoop(learner, plan.outer, popularity)
     if variant == "whole":
         loop.loss = Whole(learner, plan.outer, popularity, loop.generator)

@@ -20,3 +20,8 @@ class Item:
         """The text that content vectors are made from: title, categories and text, or the id where there is nothing."""
         parts = (self.title, ", ".join(self.categories), self.text)
         return ". ".join(part for part in parts if part) or self.id
+
+    @property
+    def said(self) -> str:
+        """What it says of itself: its content, or nothing where that is only the id."""
+        return self.content if self.title or self.text or self.categories else ""

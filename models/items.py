@@ -1,12 +1,15 @@
-"""The item tower: content projected, plus a learned residual, gives an item's vector and bias.
+"""The item tower: what the text lets expect, plus a learned residual, gives an item's vector and bias.
 
-    v_i = normalize(P (c_i - mean) + r_i)         b_i = bias_i, or the cold bias where nothing was learned
+    v_i = normalize(e_i + r_i)         b_i = bias_i, or slope p_i + cold_bias where nothing was learned
 
-theta = theta_0 + delta: the pretrained content vector c_i carries an item nobody has touched, the residual r_i adds
-what interactions taught. Residual and bias are dropped at random, together, while training, so that the projection
-learns to stand alone (as DropoutNet does, Volkovs et al. 2017) and the cold bias is learned beside it.
+e_i, a direction, and p_i, a log popularity, are what the item's text lets expect (`models.words`), fitted once and then
+fixed: theta_0 of theta = theta_0 + delta. The residual r_i adds what interactions taught. Residual and bias are dropped
+at random, together, while training, so that users' vectors also learn to find items that nobody has touched (as in
+DropoutNet, Volkovs et al. 2017). Of a trained item e_i and p_i are what the other items let expect, so that a dropped
+item is as little known as a new one. e_i itself is not trained: a map of it, learned beside the rest, soon knows the
+trained items by heart and ranks new ones worse.
 
-Letters: N items, M new items, C content width, d item width.
+Letters: N items, M new items, d item width.
 """
 
 from __future__ import annotations
@@ -15,80 +18,79 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-OPTIMISM = 0.99
+OPTIMISM = 2.33
+"""Standard deviations a new item is hoped to do better than its text lets expect: that one in 100 does."""
+
+
+def log_popularity(popularity: Tensor) -> Tensor:
+    """The log of how often each item was taken, about its mean, (N,)."""
+    logs = torch.log(popularity + 1.0)
+    return logs - logs.mean()
 
 
 class ItemTower(nn.Module):
-    """Item vectors (N, d) of unit length and biases (N,) from content vectors (N, C)."""
+    """Item vectors (N, d) of unit length and biases (N,), from what their texts let expect, (N, d + 1)."""
 
-    content: Tensor
-    centre: Tensor
+    expected: Tensor
     described: Tensor
 
-    def __init__(self, content: Tensor, width: int, residual_dropout: float) -> None:
+    def __init__(self, expected: Tensor, width: int, residual_dropout: float) -> None:
+        """`expected`: direction and log popularity of each item, (N, d + 1), zeros where there is no text."""
         super().__init__()
-        count, content_width = content.shape
-        described = _described(content)
-        self.speaks = bool(described.any())
-        self.register_buffer("content", content)
-        self.register_buffer("described", described, persistent=False)
-        self.register_buffer("centre", content[described].mean(0) if self.speaks else content.new_zeros(content_width))
-        self.projection = nn.Parameter(torch.randn(width, content_width) * (1.5 / width**0.5))
-        self.residual = nn.Parameter(torch.randn(count, width) * (0.3 / width**0.5))
-        self.bias = nn.Parameter(torch.zeros(count))
+        self.register_buffer("expected", expected)
+        self.register_buffer("described", _described(expected), persistent=False)
+        self.speaks = bool(self.described.any())
+        self.residual = nn.Parameter(torch.randn(len(expected), width) * (0.3 / width**0.5))
+        self.bias = nn.Parameter(torch.zeros(len(expected)))
+        self.slope = nn.Parameter(torch.ones(()))
         self.cold_bias = nn.Parameter(torch.zeros(()))
         self.residual_dropout = residual_dropout
 
     def start_biases(self, popularity: Tensor) -> None:
         """Begin from the log of how often each item was taken, (N,): the prior then starts as popularity."""
         with torch.no_grad():
-            logs = torch.log(popularity + 1.0)
-            self.bias.copy_(logs - logs.mean())
+            self.bias.copy_(log_popularity(popularity))
 
     @torch.no_grad()
-    def start(self, directions: Tensor, trust: Tensor, ridge: float = 10.0) -> None:
+    def start(self, directions: Tensor, trust: Tensor) -> None:
         """Begin from where the interactions alone would put the items, as far as they can be trusted.
 
-        The projection begins as the ridge regression of the directions on the content, so that an item's text says from
-        the first step where it belongs; the residual is what is left: v = (1 - trust) P c + trust * direction.
+        The residual is what the text does not say: v = (1 - trust) e + trust * direction.
 
         Args:
             directions: (N, d), unit vectors; 0 for an untouched item.
             trust: how far an item's interactions outweigh its text, from 0 for an untouched item to 1, (N,).
         """
-        centred = (self.content - self.centre) * self.described[:, None]
-        weighted = centred * trust[:, None]
-        gram = weighted.T @ centred + ridge * torch.eye(centred.shape[1], dtype=centred.dtype, device=centred.device)
-        self.projection.copy_(torch.linalg.solve(gram, weighted.T @ directions).T)
-        self.residual.copy_(trust[:, None] * (directions - centred @ self.projection.T))
+        self.residual.copy_(trust[:, None] * (directions - self.expected[:, :-1]))
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on content alone."""
-        residual: Tensor = self.residual
+        """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on their text alone."""
+        vectors: Tensor = self.residual
         bias: Tensor = self.bias
         if self.training and self.residual_dropout > 0:
             keep = torch.rand(len(bias), device=bias.device) >= self.residual_dropout
             keep = keep | ~self.described  # such an item has nothing else to stand on
-            residual = residual * keep[:, None]
-            bias = torch.where(keep, bias, self.cold_bias)
+            vectors = vectors * keep[:, None]
+            bias = torch.where(keep, bias, self.worth(self.expected))
         if self.speaks:
-            residual = residual + self.project(self.content, self.described)
-        return F.normalize(residual, dim=-1), bias
+            vectors = vectors + self.expected[:, :-1]
+        return F.normalize(vectors, dim=-1), bias
 
-    def cold(self, content: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (M, d) and biases (M,) of new items, from their content vectors (M, C).
+    def cold(self, expected: Tensor) -> tuple[Tensor, Tensor]:
+        """Vectors (M, d) and biases (M,) of new items, from what their texts let expect, (M, d + 1).
 
-        Nobody has touched them because nobody could: they begin at the bias of the OPTIMISM quantile, well above the
-        cold bias of items that were there and left alone, and a refresh then learns what they are worth.
+        Nobody has touched them because nobody could: their biases begin OPTIMISM standard deviations above what is
+        expected, those by which the known items' biases lie about what would be expected of them, and a refresh then
+        learns what they are worth.
         """
-        hopeful = torch.maximum(torch.quantile(self.bias.float(), OPTIMISM), self.cold_bias)
-        return F.normalize(self.project(content, _described(content)), dim=-1), hopeful.expand(len(content))
+        astray = (self.bias - self.worth(self.expected)).square().mean().sqrt()
+        return F.normalize(expected[:, :-1], dim=-1), self.worth(expected) + OPTIMISM * astray
 
-    def project(self, content: Tensor, described: Tensor) -> Tensor:
-        """(M, C) -> (M, d). An item without content projects to zero, not to the centre's image."""
-        return content @ self.projection.T - described[:, None] * (self.projection @ self.centre)
+    def worth(self, expected: Tensor) -> Tensor:
+        """The bias that a text alone lets expect, (M, d + 1) -> (M,)."""
+        return self.slope * expected[:, -1] + self.cold_bias
 
 
-def _described(content: Tensor) -> Tensor:
-    """Which rows say anything, (M,) bool."""
-    return content.abs().sum(-1) > 0
+def _described(expected: Tensor) -> Tensor:
+    """Of which rows anything is expected, (M,) bool."""
+    return expected.abs().sum(-1) > 0

@@ -6,11 +6,13 @@ negated; keys and queries undo the sign, values keep it, so that "disliked this"
 thing and say the opposite. What the blocks say at the newest event, and what the recall of the items' own vectors says
 beside them, make the user vector u; score(u, i) = u . v_i + b_i.
 
-Letters: B users, T events, N items, d width of the blocks, r rank of item and user vectors.
+Letters: B users, T events, N items, M new items, C content width, d width of the blocks, r rank of item and user
+vectors.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -21,7 +23,8 @@ from torch.nn import functional as F
 from models.block import AdaptationBlock, InnerLoop, Recall
 from models.episode import Support
 from models.items import ItemTower
-from models.snapshot import Snapshot
+from models.snapshot import EXPECTED, Snapshot
+from models.words import Words
 
 KIND_SLOTS = 32  # room for kinds to come, so that adding one does not change a snapshot's shapes
 
@@ -51,13 +54,17 @@ class Learner(nn.Module):
 
     kind_shares: Tensor
 
-    def __init__(self, config: LearnerConfig, content: Tensor) -> None:
-        """`content`: content vectors, (N, C); a row of zeros for an item without any."""
+    def __init__(self, config: LearnerConfig, expected: Tensor, words: Words | None = None) -> None:
+        """Args:
+        expected: what the items' texts let expect of them, (N, r + 1); a row of zeros for an item without any.
+        words: what says so of further items; without them nothing is expected of any.
+        """
         super().__init__()
         if config.width % config.heads:
             raise ValueError(f"width {config.width} does not divide into {config.heads} heads")
         self.config = config
-        self.tower = ItemTower(content, config.rank, config.residual_dropout)
+        self.words = words or Words.silent(0, config.rank + 1)
+        self.tower = ItemTower(expected, config.rank, config.residual_dropout)
         self.enter = nn.Linear(config.rank, config.width, bias=False)
         self.leave = nn.Linear(config.width, config.rank, bias=False)
         self.recall = Recall(config.rank, config.steps, config.recall_dropout)
@@ -82,9 +89,8 @@ class Learner(nn.Module):
     @classmethod
     def restore(cls, snapshot: Snapshot) -> Learner:
         """The learner a snapshot holds, on the CPU, ready to serve."""
-        learner = cls(
-            LearnerConfig.from_dict(snapshot.manifest.config["learner"]), snapshot.tensors["tower.content"].float()
-        )
+        config = LearnerConfig.from_dict(snapshot.manifest.config["learner"])
+        learner = cls(config, snapshot.tensors[EXPECTED].float(), Words.of(snapshot.tensors))
         learner.load_state_dict({name: snapshot.tensors[name].float() for name in learner.state_dict()})
         return learner.eval()
 
@@ -93,6 +99,7 @@ class Learner(nn.Module):
         """Begin with nothing known of the items, and with blocks that speak at once, beside a recall of equal heads."""
         torch.nn.init.normal_(self.tower.residual, std=self.config.rank**-0.5)
         torch.nn.init.zeros_(self.tower.bias)
+        torch.nn.init.zeros_(self.tower.slope)
         torch.nn.init.eye_(self.leave.weight)
         torch.nn.init.constant_(self.recall.filter, 3.0)
 
@@ -122,28 +129,33 @@ class Learner(nn.Module):
         vectors = (self.kind_vectors - self.kind_shares @ self.kind_vectors) * known[:, None]
         return vectors, (self.kind_strengths - self.kind_shares @ self.kind_strengths) * known
 
-    def grown(self, content: Tensor) -> Learner:
-        """The same learner with M more items, from their content vectors (M, C); what it makes of all is unchanged."""
-        grown = Learner(self.config, torch.cat([self.tower.content, content.to(self.tower.content)]))
+    def expect(self, texts: Sequence[str], content: Tensor) -> Tensor:
+        """What new items' texts and content vectors, (M, C), let expect of them, (M, r + 1), on the CPU."""
+        return self.words.expect(texts, content)
+
+    def grown(self, expected: Tensor) -> Learner:
+        """The same learner with M more items, (M, r + 1), as `expect` gives them; what it makes of all is unchanged."""
+        expected = expected.to(self.tower.expected)
+        grown = Learner(self.config, torch.cat([self.tower.expected, expected]), self.words)
         state = self.state_dict()
-        new = len(content)
-        state["tower.content"] = grown.tower.content
+        new = len(expected)
+        state[EXPECTED] = grown.tower.expected
         state["tower.residual"] = torch.cat(
             [state["tower.residual"], state["tower.residual"].new_zeros(new, self.config.rank)]
         )
-        _, hopeful = self.tower.cold(content.to(self.tower.content))
+        _, hopeful = self.tower.cold(expected)
         state["tower.bias"] = torch.cat([state["tower.bias"], hopeful.detach()])
         grown.load_state_dict(state)
         return grown.train(self.training)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What a snapshot keeps: every parameter and the content vectors, detached, on the CPU."""
+        """What a snapshot keeps: every parameter and what texts let expect, detached, on the CPU."""
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        state["tower.content"] = state["tower.content"].half()
-        return state
+        state[EXPECTED] = state[EXPECTED].half()
+        return state | self.words.tensors()
 
     def catalogue(self, extra: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Item vectors (N + M, r) and biases (N + M,); `extra` holds content vectors (M, C) of items new since."""
+        """Item vectors (N + M, r) and biases (N + M,); `extra`, (M, r + 1), is what is expected of items new since."""
         vectors, biases = self.tower()
         if extra is None or not len(extra):
             return vectors, biases

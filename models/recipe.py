@@ -16,11 +16,13 @@ from models.dataset import Dataset
 from models.directions import principal_directions
 from models.episode import History
 from models.evaluate import Case, LearnerRanker, cold_user, leave_one_out, mean_ndcg
+from models.items import log_popularity
 from models.learner import KIND_SLOTS, Learner, LearnerConfig
 from models.meta import OuterConfig, OuterLoop, Progress, train
 from models.replay import build_replay
 from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split
+from models.words import Words
 
 FEW_USERS = 1000
 TRUSTED_AT = 40.0  # interactions that say as much of an item as its text does
@@ -38,7 +40,7 @@ class Trained:
 
 def has_text(dataset: Dataset) -> NDArray[np.bool_]:
     """Which items say anything at all, (N,); the others' ids are no content."""
-    return np.array([bool(item.title or item.text or item.categories) for item in dataset.items])
+    return np.array([bool(item.said) for item in dataset.items])
 
 
 def count_popularity(histories: Sequence[History], items: int) -> Tensor:
@@ -125,26 +127,31 @@ def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
     return Plan(LearnerConfig(**only(LearnerConfig)), OuterConfig(**only(OuterConfig)), split_config)
 
 
-def begin(plan: Plan, content: Tensor, warm: Sequence[History]) -> tuple[Learner, Tensor]:
+def begin(plan: Plan, texts: Sequence[str], content: Tensor, warm: Sequence[History]) -> tuple[Learner, Tensor]:
     """A learner before the first meta-step, and the items' popularity, (N,).
 
     With a closed start, biases begin as log popularity, item vectors as principal directions as far as these can be
-    trusted, the projection as what the text says of them, the recall as ridge regression. Else all begin at random.
+    trusted and as what the text lets expect for the rest, the recall as ridge regression. Else all but what the text
+    lets expect begins at random.
 
     Args:
-        content: content vectors, (N, C); a row of zeros for an item without any.
+        texts: what the items say, (N,).
+        content: content vectors, (N, C), of the items with a text.
         warm: the histories to train on.
     """
-    torch.manual_seed(plan.outer.seed)
-    learner = Learner(plan.learner, content)
     popularity = count_popularity(warm, len(content))
+    trust = popularity / (popularity + TRUSTED_AT)
+    directions, strengths = principal_directions(warm, len(content), plan.learner.rank, plan.outer.seed)
+    wanted = torch.cat([directions, log_popularity(popularity)[:, None]], 1)
+    words, expected = Words.fit(texts, content, wanted, trust)
+    torch.manual_seed(plan.outer.seed)
+    learner = Learner(plan.learner, expected, words)
     learner.meet(count_kinds(warm))
     if not plan.outer.closed_start:
         learner.start_at_random()
         return learner, popularity
     learner.tower.start_biases(popularity)
-    directions, strengths = principal_directions(warm, len(content), plan.learner.rank, plan.outer.seed)
-    learner.tower.start(directions, trust=popularity / (popularity + TRUSTED_AT))
+    learner.tower.start(directions, trust)
     learner.recall.start(strengths)
     return learner, popularity
 
@@ -172,8 +179,7 @@ def follow(
             f"too little to learn from: {len(dataset.interactions.users)} users and {len(dataset.interactions)} "
             "interactions; at least some users must have 3 interactions or more"
         )
-    described = torch.from_numpy(has_text(dataset))
-    learner, popularity = begin(plan, torch.from_numpy(content) * described[:, None], parts.warm)
+    learner, popularity = begin(plan, [item.said for item in dataset.items], torch.from_numpy(content), parts.warm)
     loop = OuterLoop(learner, plan.outer, popularity)
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress

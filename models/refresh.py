@@ -92,10 +92,11 @@ def refresh(
     Raises:
         Stopped: `stop` said so.
     """
-    new = [content[item.id] for item in items[len(snapshot.items) :]]
+    new = items[len(snapshot.items) :]
     current = Learner.restore(snapshot)
     if new:
-        current = current.grown(torch.from_numpy(np.stack(new)))
+        vectors = torch.from_numpy(np.stack([content[item.id] for item in new]))
+        current = current.grown(current.expect([item.said for item in new], vectors))
     cases = [case for case, history in _newest(fresh) if history.preference[-1] > 0]
     popularity = _count(snapshot, fresh, len(items))
     if len(cases) < config.cases:

@@ -32,14 +32,14 @@ from models.item import Item
 from models.manifest import FORMAT, MANIFEST, Manifest, SnapshotError, checksum, manifest_of, version_of
 
 __all__ = [
-    "CONTENT", "FORMAT", "ITEMS", "MANIFEST", "MODEL", "POPULARITY", "Manifest", "Snapshot", "SnapshotError",
+    "EXPECTED", "FORMAT", "ITEMS", "MANIFEST", "MODEL", "POPULARITY", "Manifest", "Snapshot", "SnapshotError",
     "current", "prune", "publish", "read", "versions", "write",
 ]  # fmt: skip
 
 CURRENT = "current"
 MODEL, ITEMS = "model.safetensors", "items.jsonl"
-CONTENT, POPULARITY = "tower.content", "popularity"
-"""The tensors with a row an item that every snapshot has: content vectors (N, C), interaction counts (N,)."""
+EXPECTED, POPULARITY = "tower.expected", "popularity"
+"""The tensors with a row an item that every snapshot has: what its text lets expect (N, E), interaction counts (N,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,15 +71,15 @@ def write(
     """Write one version under `root` and return its folder. It is not served until `publish` points at it.
 
     Args:
-        tensors: with CONTENT (N, C) and POPULARITY (N,) among them; content is stored in float16.
+        tensors: with EXPECTED (N, E) and POPULARITY (N,) among them; the former is stored in float16.
         items: the N items, in the order of those rows.
         created: an ISO time with an offset.
         data: what it was trained on; plain JSON, as are `config` and `metrics`.
     Raises SnapshotError where the counts disagree, a number is not finite or `created` has no offset.
     """
     stored = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    if CONTENT in stored:
-        stored[CONTENT] = stored[CONTENT].to(torch.float16)
+    if EXPECTED in stored:
+        stored[EXPECTED] = stored[EXPECTED].to(torch.float16)
     if fault := _fault(stored, items, len(items)):
         raise SnapshotError(f"Nothing written to {root}: {fault}.")
     root.mkdir(parents=True, exist_ok=True)
@@ -214,7 +214,7 @@ def _fault(tensors: Mapping[str, torch.Tensor], items: Sequence[Item], count: in
     """What is wrong between the tensors and the items, or None."""
     if len(items) != count or len({item.id for item in items}) != count:
         return f"it should have {count} items of different ids, and has {len({item.id for item in items})}"
-    for name, dimensions in ((CONTENT, 2), (POPULARITY, 1)):
+    for name, dimensions in ((EXPECTED, 2), (POPULARITY, 1)):
         if name not in tensors:
             return f"tensor {name!r} is missing"
         if tensors[name].dim() != dimensions or len(tensors[name]) != count:

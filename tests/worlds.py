@@ -17,9 +17,11 @@ from models import snapshot
 from models.item import Item
 from models.learner import Learner, LearnerConfig
 from models.snapshot import POPULARITY, Snapshot
+from models.words import Words
 
 CONTENT_MODEL = "test-model"
 CONTENT_WIDTH = 24
+SHELVES = 5
 
 
 def content_of(count: int, seed: int = 0, width: int = CONTENT_WIDTH) -> NDArray[np.float32]:
@@ -27,6 +29,11 @@ def content_of(count: int, seed: int = 0, width: int = CONTENT_WIDTH) -> NDArray
     vectors = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
     unit: NDArray[np.float32] = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     return unit
+
+
+def shelf(number: int) -> str:
+    """What the text of an item with this number says."""
+    return f"Found on shelf {number % SHELVES}"
 
 
 def publish_snapshot(
@@ -40,21 +47,25 @@ def publish_snapshot(
 ) -> str:
     """Write and publish a snapshot of items i0, i1, ... under `root`; its version.
 
-    i0 is the most popular. Every tenth item, from i9, is unavailable; categories are "even" and "odd".
+    i0 is the most popular. Every tenth item, from i9, is unavailable; categories are "even" and "odd". Item n lies on
+    shelf n % SHELVES, as its text says, and items of one shelf are alike.
     """
     torch.manual_seed(seed)
     content = torch.from_numpy(content_of(count, seed, width))
-    learner = Learner(LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20), content)
+    config = LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20)
+    items = [
+        Item(f"i{n}", f"Item {n}", shelf(n), ("odd" if n % 2 else "even",), available=n % 10 != 9) for n in range(count)
+    ]
+    goals = torch.randn(SHELVES, config.rank + 1)[torch.arange(count) % SHELVES]
+    words, expected = Words.fit([item.said for item in items], content, goals, torch.ones(count))
+    learner = Learner(config, expected, words)
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.3)
     folder = snapshot.write(
         root,
         tensors=learner.tensors() | {POPULARITY: torch.arange(count, 0, -1).float()},
-        items=[
-            Item(f"i{n}", f"Item {n}", categories=("odd" if n % 2 else "even",), available=n % 10 != 9)
-            for n in range(count)
-        ],
+        items=items,
         config={"learner": asdict(learner.config)},
         content_model=content_model,
         scale=(1.0, 5.0),

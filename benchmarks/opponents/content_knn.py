@@ -1,9 +1,11 @@
 """Content nearest neighbours: an item scores by its text's likeness to what the user took.
 
-    score(u, i) = mean over the k most alike t of a_t cos(c_i, c_t)  +  prior * popularity(i)
+    score(u, i) = mean over the k most alike t of a_t k(i, t)  +  prior * popularity(i)
 
-a_t fades with age. popularity(i) is the log of how often the item was taken, standardised; of an item that nobody could
-take it is what a ridge regression on the content vectors expects.
+k is the cosine of content vectors; `content-knn-words` has beside it that of the very words our own item tower reads,
+so that what the features are worth is told from what the learner is. a_t fades with age. popularity(i) is the log of
+how often the item was taken, standardised; of an item that nobody could take it is what a ridge regression on the same
+features expects.
 
 Letters: B users, N items, C content width, T events.
 """
@@ -11,14 +13,20 @@ Letters: B users, N items, C content width, T events.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy import sparse
 
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
 from models.baselines import incidence
 from models.episode import History
+from models.words import Words
+
+Floats = NDArray[np.float32]
 
 
 class ContentNeighbours:
@@ -26,71 +34,94 @@ class ContentNeighbours:
 
     name = "content-knn"
 
-    def __init__(
-        self,
-        content: NDArray[np.float32],
-        popularity: NDArray[np.float32],
-        neighbours: int,
-        decay: float,
-        centred: bool,
-        prior: float,
-    ) -> None:
-        """`neighbours`: k, 0 for all events; `popularity`: (N,)."""
-        vectors = content - content.mean(0) if centred else content
-        self.vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        self.popularity, self.neighbours, self.decay, self.prior = popularity, neighbours, decay, prior
+    def __init__(self, alike: Floats, popularity: Floats, neighbours: int, decay: float, prior: float) -> None:
+        """`alike`: likenesses, (N, N); `neighbours`: k, 0 for all events; `popularity`: (N,)."""
+        self.alike, self.popularity = alike, popularity
+        self.neighbours, self.decay, self.prior = neighbours, decay, prior
 
-    def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
+    def scores(self, histories: Sequence[History]) -> Floats:
         """(B, N)."""
         return np.stack([self._score(history) for history in histories])
 
-    def _score(self, history: History) -> NDArray[np.float32]:
-        prior: NDArray[np.float32] = (self.prior * self.popularity).astype(np.float32)
+    def _score(self, history: History) -> Floats:
+        prior: Floats = (self.prior * self.popularity).astype(np.float32)
         count = len(history.rows)
         if not count:
             return prior
         ages = np.arange(count)[::-1] if history.ordered else np.zeros(count)
         fading = (self.decay**ages).astype(np.float32)
+        alike = self.alike[history.rows] * fading[:, None]  # (T, N)
         if not 0 < self.neighbours < count:
-            return np.asarray(self.vectors @ (fading @ self.vectors[history.rows]) / fading.sum() + prior, np.float32)
-        alike = (self.vectors @ self.vectors[history.rows].T) * fading  # (N, T)
-        best = np.partition(alike, count - self.neighbours, axis=1)[:, count - self.neighbours :]
-        return np.asarray(best.mean(1) + prior, np.float32)
+            return np.asarray(alike.sum(0) / fading.sum() + prior, np.float32)
+        best = np.partition(alike, count - self.neighbours, axis=0)[count - self.neighbours :]
+        return np.asarray(best.mean(0) + prior, np.float32)
+
+
+def cosines(vectors: Floats) -> Floats:
+    """(N, C) -> (N, N)."""
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+    return np.asarray(vectors @ vectors.T, np.float32)
+
+
+def shared_words(task: Task) -> Floats:
+    """The cosines of the items' words, (N, N), weighted as the known items' texts weigh them."""
+    corpus, known = task.corpus, task.known
+    content = torch.from_numpy(corpus.content)
+    texts = [corpus.texts[row] for row in known]
+    words, _ = Words.fit(texts, content[known], torch.zeros(len(known), 1), torch.ones(len(known)))
+    _, (at, bounds, weights) = words.features(corpus.texts, content)
+    ends = [*bounds.tolist(), len(at)]
+    bags = sparse.csr_matrix((weights.numpy(), at.numpy(), ends), (corpus.items, len(words.names)))
+    return np.asarray((bags @ bags.T).toarray(), np.float32)
 
 
 def expected_popularity(
-    content: NDArray[np.float32], counts: NDArray[np.float64], known: NDArray[np.int64], ridge: float
-) -> NDArray[np.float32]:
-    """The standardised log popularity of the known rows, and of the others what their content lets expect, (N,)."""
+    kernel: NDArray[np.floating[Any]], counts: NDArray[np.float64], known: NDArray[np.int64], ridge: float
+) -> Floats:
+    """The standardised log popularity of the known rows, and of the others what their texts let expect, (N,).
+
+    `kernel`: (N, N), the products of the items' features about their mean.
+    """
     logs = np.log1p(counts[known])
     target = (logs - logs.mean()) / max(float(logs.std()), 1e-9)
-    centre = content[known].mean(0)
-    centred = (content[known] - centre).astype(np.float64)
-    weights = np.linalg.solve(centred.T @ centred + ridge * np.eye(centred.shape[1]), centred.T @ target)
-    out = (content - centre) @ weights
+    among = kernel[np.ix_(known, known)].astype(np.float64)
+    out = kernel[:, known] @ np.linalg.solve(among + ridge * np.eye(len(known)), target)
     out[known] = target
     return np.asarray(out, np.float32)
 
 
+@dataclass(frozen=True)
 class ContentKNN:
     """The contender."""
 
-    name = "content-knn"
-    seeded = False
+    words: bool = False
+    seeded: bool = False
 
-    def space(self, task: Task) -> Mapping[str, Sequence[Any]]:  # noqa: ARG002
-        """The neighbourhood, the fading, and how much popularity has to say."""
-        return {
-            "neighbours": (10, 1, 3, 5, 20, 50, 0),
-            "decay": (1.0, 0.999, 0.99, 0.97, 0.95, 0.9),
+    @property
+    def name(self) -> str:
+        """What the command line and tables call it."""
+        return "content-knn-words" if self.words else "content-knn"
+
+    def space(self, task: Task) -> Mapping[str, Sequence[Any]]:
+        """The neighbourhood, the fading where order means something, and how much popularity has to say."""
+        space: dict[str, Sequence[Any]] = {
+            "neighbours": (50, 20, 10, 5, 1, 100, 0),
+            "decay": (1.0,) if task.unordered else (1.0, 0.999, 0.99, 0.97, 0.95, 0.9),
             "centred": (True, False),
-            "prior": (0.0, 0.01, 0.02, 0.05, 0.1, 0.2),
-            "ridge": (10.0, 1.0, 100.0),
+            "prior": (0.01, 0.02, 0.0, 0.005, 0.05, 0.1) if self.words else (0.02, 0.0, 0.01, 0.05, 0.1, 0.2),
+            "ridge": (1.0, 0.3, 3.0) if self.words else (3.0, 1.0, 10.0),
         }
+        return space | ({"encoder": (0.25, 0.5, 1.0)} if self.words else {})
 
     def fit(self, task: Task, settings: Settings, seed: int, limits: Limits, say: Say) -> Fitted:  # noqa: ARG002
-        """Regress popularity on content; the rest needs no training."""
+        """Regress popularity on the features; the rest needs no training."""
         chosen = dict(settings)
+        content = task.corpus.content
+        kernel = cosines(content - content[task.known].mean(0))
+        alike = kernel if chosen.pop("centred") else cosines(content)
+        if self.words:
+            words, share = shared_words(task), chosen.pop("encoder")
+            alike, kernel = (share * alike + words) / (share + 1), share * kernel + words
         counts = np.asarray(incidence(task.train, task.corpus.items).sum(0), np.float64).ravel()
-        popularity = expected_popularity(task.corpus.content, counts, task.known, chosen.pop("ridge"))
-        return Fitted(ContentNeighbours(task.corpus.content, popularity, **chosen))
+        popularity = expected_popularity(kernel, counts, task.known, chosen.pop("ridge"))
+        return Fitted(ContentNeighbours(alike, popularity, **chosen))

@@ -2,7 +2,8 @@
 
 All users train, on their events with the other items. A tenth of these items is cold too, while training, and chooses
 settings. A test's support is the user's events with trained items, its targets the cold items the user took; they are
-ranked among all items, and among the cold ones only.
+ranked among all items, and among the cold ones only. The targets lie anywhere among the support's events, before them
+or after, so that for what is asked its order means nothing, and it says so.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def asked(
         history, known = full[user], support[user]
         taken = np.unique(history.rows[np.isin(history.rows, cold)]).astype(np.int64)
         if len(taken) and len(known.rows):
-            cases.append(Case(known, taken))
+            cases.append(Case(known._replace(ordered=False), taken))
             users.append(user)
     only = np.isin(np.arange(len(candidates)), cold)
     return {"among all items": CaseSet(cases, users, candidates), "among cold items": CaseSet(cases, users, only)}

@@ -150,8 +150,9 @@ class Course:
     def _ranker(self, snapshot: Snapshot, period: int) -> LearnerRanker:
         """The snapshot, with the items that are new by the end of the period."""
         learner = Learner.restore(snapshot)
-        new = self.stream.corpus.content[len(snapshot.items) : self._known(period)]
-        return LearnerRanker(learner.grown(torch.from_numpy(new)) if len(new) else learner)
+        new = slice(len(snapshot.items), self._known(period))
+        texts, content = self.stream.corpus.texts[new], self.stream.corpus.content[new]
+        return LearnerRanker(learner.grown(learner.expect(texts, torch.from_numpy(content))) if texts else learner)
 
     def _at_the_cut(self) -> tuple[Snapshot, Cost]:
         if self._first is None:

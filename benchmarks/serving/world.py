@@ -17,9 +17,11 @@ from app.catalogue import Catalogue
 from app.event import RECORD
 from app.history import partition_of
 from models import snapshot
+from models.content import DEFAULT_WIDTH
 from models.item import Item
 from models.learner import Learner, LearnerConfig
 from models.snapshot import POPULARITY
+from models.words import Words
 
 PAGE = 1000
 
@@ -27,12 +29,12 @@ PAGE = 1000
 def publish(root: Path, items: int, *, seed: int = 0, parent: str | None = None) -> str:
     """Write and publish a snapshot of items i0, i1, ... with random parameters; its version.
 
-    Content is 384 wide, as the default encoder's, or narrower where a large catalogue would not fit in memory.
+    Its words expect nothing of any text; content vectors are as wide as the default encoder's.
     """
     torch.manual_seed(seed)
-    width = 384 if items <= 100_000 else 32
-    content = torch.nn.functional.normalize(torch.randn(items, width), dim=-1)
-    learner = Learner(LearnerConfig(), content)
+    config = LearnerConfig()
+    expected = torch.nn.functional.normalize(torch.randn(items, config.rank + 1), dim=-1)
+    learner = Learner(config, expected, Words.silent(DEFAULT_WIDTH, config.rank + 1))
     with torch.no_grad():
         for name, parameter in learner.named_parameters():
             if not name.startswith("tower."):

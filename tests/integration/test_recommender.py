@@ -27,7 +27,7 @@ from models import snapshot
 from models.interaction import KIND_CODES
 from models.item import Item
 from models.snapshot import SnapshotError
-from tests.worlds import CONTENT_MODEL, CONTENT_WIDTH, Seen, publish_snapshot
+from tests.worlds import CONTENT_MODEL, CONTENT_WIDTH, SHELVES, Seen, publish_snapshot, shelf
 
 numbers = itertools.count()
 
@@ -115,6 +115,18 @@ async def test_a_put_item_is_served_at_once_on_every_replica(start: Start) -> No
     await one.recommender.put([Item("new", "Moved", categories=("other",))])
     assert (await two.ask("v", categories=["other"])).items == ["new"]
     assert (await two.ask("v", categories=["fresh"])).items == []
+
+
+async def test_the_words_of_a_put_item_place_it_on_every_replica(start: Start) -> None:
+    one, two = await start(), await start()
+    await one.recommender.put([Item("new", "A new one", shelf(3))])
+    await two.ask("u")
+    for replica in (one, two):
+        assert {int(name[1:]) % SHELVES for name in (await replica.recommender.similar("new", 8)).items} == {3}
+    await one.recommender.put([Item("new", "A new one", shelf(1))])
+    await two.ask("u")
+    for replica in (one, two):
+        assert {int(name[1:]) % SHELVES for name in (await replica.recommender.similar("new", 8)).items} == {1}
 
 
 async def test_a_replica_that_nobody_asks_sees_a_put_item_within_a_look(start: Start) -> None:

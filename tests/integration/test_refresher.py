@@ -23,6 +23,7 @@ from models.meta import OuterLoop
 from models.recipe import plan
 from models.refresh import RefreshConfig
 from models.replay import build_replay
+from models.words import Words
 
 ITEMS = 30
 PLAN = plan({"width": 16, "length": 10, "dropout": 0.0, "rate": 1e-2, "shuffled": 0.0, "batch_size": 32})
@@ -37,7 +38,9 @@ def publish(root: Path) -> str:
     """A snapshot trained a little on walks by ones."""
     torch.manual_seed(0)
     histories = [Events(np.array(walk(s, 1)), np.zeros(8, np.int64), np.ones(8, np.float32)) for s in range(ITEMS)]
-    learner = Learner(PLAN.learner, torch.nn.functional.normalize(torch.randn(ITEMS, 12), dim=-1))
+    width = PLAN.learner.rank + 1
+    expected = torch.nn.functional.normalize(torch.randn(ITEMS, width), dim=-1)
+    learner = Learner(PLAN.learner, expected, Words.silent(12, width))
     loop = OuterLoop(learner, PLAN.outer, torch.ones(ITEMS))
     for _ in range(5):
         loop.run_epoch(histories)

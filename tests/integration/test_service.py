@@ -131,7 +131,7 @@ def test_an_inline_history_answers_as_a_stored_one(client: httpx.Client) -> None
 
 def test_items(client: httpx.Client) -> None:
     assert client.get("/items/i4").json() == {
-        "item_id": "i4", "title": "Item 4", "text": "", "categories": ["even"], "available": True
+        "item_id": "i4", "title": "Item 4", "text": "Found on shelf 4", "categories": ["even"], "available": True
     }  # fmt: skip
     assert len(items(client.get("/items/i4/similar", params={"k": 5}))) == 5
     assert "i4" not in items(client.get("/items/i4/similar"))

@@ -11,8 +11,8 @@ import torch
 from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
 from benchmarks.opponents.bias import item_biases
-from benchmarks.opponents.content_knn import ContentNeighbours
-from benchmarks.opponents.innerloop import place
+from benchmarks.opponents.content_knn import ContentNeighbours, cosines, expected_popularity
+from benchmarks.opponents.innerloop import Placed, cut, place
 from benchmarks.opponents.maml import adapted
 from benchmarks.opponents.melu import MeLU, decide
 from benchmarks.opponents.recency import RecencyEASE, faded
@@ -24,6 +24,7 @@ from benchmarks.rating import Features, Rated, RatingTask, ndcg
 from benchmarks.task import Limits
 from models.baselines import EASE, incidence
 from models.episode import History, pack
+from models.learner import Learner, LearnerConfig
 
 
 def history(*rows: int, ordered: bool = True) -> History:
@@ -79,10 +80,16 @@ def test_sasrec_learns_a_walk() -> None:
 def test_content_neighbours_by_hand() -> None:
     content = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
     popularity = np.array([0, 0, 0, 1], np.float32)
-    nearest = ContentNeighbours(content, popularity, 1, 1.0, False, 0.1)
+    nearest = ContentNeighbours(cosines(content), popularity, 1, 1.0, 0.1)
     np.testing.assert_allclose(nearest.scores([history(0, 1)])[0], [1.0, 1.0, 0.8, 1.1], rtol=1e-5)
-    everyone = ContentNeighbours(content, popularity, 0, 0.5, False, 0.0)
+    everyone = ContentNeighbours(cosines(content), popularity, 0, 0.5, 0.0)
     np.testing.assert_allclose(everyone.scores([history(0, 1)])[0, 2], (0.5 * 0.6 + 0.8) / 1.5, rtol=1e-5)
+
+
+def test_popularity_is_expected_of_what_nobody_could_take() -> None:
+    kernel = np.array([[1, 0, 1], [0, 1, 0], [1, 0, 1]], np.float32)  # the last is like the first
+    found = expected_popularity(kernel, np.array([9.0, 0.0, 0.0]), np.array([0, 1]), 0.5)
+    np.testing.assert_allclose(found, [1.0, -1.0, 1 / 1.5], rtol=1e-5)
 
 
 def test_a_placed_history_counts_the_learners_rows() -> None:
@@ -91,6 +98,25 @@ def test_a_placed_history_counts_the_learners_rows() -> None:
     assert place(disliked, order, signed=True).rows.tolist() == [2, 0]
     assert place(disliked, order, signed=True).preference.tolist() == [-1.0, 1.0]
     assert place(disliked, order, signed=False).preference.tolist() == [1.0, 1.0]
+
+
+def test_only_a_history_without_order_is_read_in_parts() -> None:
+    long = history(*range(7))
+    assert cut(long, 3) == [long]
+    parts = cut(long._replace(ordered=False), 3)
+    assert [part.rows.tolist() for part in parts] == [[0, 1, 2], [3, 4], [5, 6]]
+    assert len(cut(long._replace(ordered=False), 7)) == 1
+
+
+def test_a_history_in_parts_scores_as_their_mean() -> None:
+    torch.manual_seed(0)
+    learner = Learner(LearnerConfig(width=16, rank=16, heads=2, length=4), torch.randn(9, 17)).eval()
+    ranker = Placed(learner, np.arange(9)[::-1].copy(), signed=False)
+    whole = history(*range(8))._replace(ordered=False)
+    halves = ranker.scores([whole.take(slice(0, 4)), whole.take(slice(4, 8))])
+    together, alone = ranker.scores([whole, history(1, 2)])
+    np.testing.assert_allclose(together, halves.mean(0), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(alone, ranker.scores([history(1, 2)])[0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_outer_algorithms_differ_in_nothing_else(tmp_path: Path) -> None:

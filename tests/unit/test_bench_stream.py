@@ -66,3 +66,5 @@ def test_cold_items_are_in_no_training(corpus: Corpus) -> None:
     assert np.flatnonzero(only.candidates).tolist() == cold.tolist()
     for case, user in zip(everything.cases, everything.users, strict=True):
         assert set(case.targets.tolist()) == set(corpus.histories[user].rows.tolist()) & set(cold.tolist())
+        assert not case.support.ordered  # the targets lie before and after its events
+    assert part.task.unordered

@@ -5,19 +5,20 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from models.items import ItemTower
+from models.items import OPTIMISM, ItemTower, log_popularity
 
-N, C, D = 200, 16, 8
+N, D = 200, 8
 
 
 def started() -> tuple[ItemTower, torch.Tensor]:
-    """A tower whose directions follow from the content, half of the items untouched."""
+    """A tower whose texts nearly tell the directions, half of the items untouched."""
     g = torch.Generator().manual_seed(0)
-    content = F.normalize(torch.randn(N, C, generator=g), dim=-1)
-    directions = F.normalize(content @ torch.randn(C, D, generator=g), dim=-1)
-    tower = ItemTower(content, D, residual_dropout=0.0)
+    directions = F.normalize(torch.randn(N, D, generator=g), dim=-1)
+    said = 0.5 * directions + 0.1 * torch.randn(N, D, generator=g)
+    expected = torch.cat([said, torch.randn(N, 1, generator=g)], 1)
+    tower = ItemTower(expected, D, residual_dropout=0.0)
     trust = torch.cat([torch.full((N // 2,), 0.9), torch.zeros(N // 2)])
-    tower.start(directions * (trust > 0)[:, None], trust, ridge=0.1)
+    tower.start(directions * (trust > 0)[:, None], trust)
     return tower, directions
 
 
@@ -30,30 +31,50 @@ def test_touched_items_begin_where_interactions_put_them() -> None:
 def test_untouched_items_begin_where_their_text_puts_them() -> None:
     tower, directions = started()
     vectors, _ = tower()
-    assert (vectors[N // 2 :] * directions[N // 2 :]).sum(-1).mean() > 0.9
-    cold, bias = tower.cold(tower.content[N // 2 :])
+    assert (vectors[N // 2 :] * directions[N // 2 :]).sum(-1).mean() > 0.8
+    cold, bias = tower.cold(tower.expected[N // 2 :])
     torch.testing.assert_close(vectors[N // 2 :], cold)
     assert bias.shape == (N // 2,)
 
 
 def test_without_text_only_interactions_speak() -> None:
-    tower = ItemTower(torch.zeros(4, C), D, residual_dropout=0.5)
+    tower = ItemTower(torch.zeros(4, D + 1), D, residual_dropout=0.5)
     directions = F.normalize(torch.randn(4, D), dim=-1)
     tower.start(directions, torch.full((4,), 0.5))
     vectors, _ = tower.train()()
     torch.testing.assert_close(vectors, directions)
+    cold, bias = tower.cold(torch.zeros(2, D + 1))
+    assert torch.equal(cold, torch.zeros(2, D))
+    assert bias.isfinite().all()
 
 
 def test_residual_dropout_leaves_some_items_to_their_text() -> None:
     tower, _ = started()
     tower.residual_dropout = 0.5
     with torch.no_grad():
-        tower.bias.fill_(1.0)
-        tower.cold_bias.fill_(-1.0)
+        tower.bias.fill_(10.0)
         tower.residual.add_(1.0)
     vectors, biases = tower.train()()
-    alone, _ = tower.cold(tower.content)
-    dropped = biases == -1.0
+    alone, _ = tower.cold(tower.expected)
+    dropped = biases != 10.0
     assert 0.3 < dropped.float().mean() < 0.7
     torch.testing.assert_close(vectors[dropped], alone[dropped])
-    assert not tower.eval()()[1].eq(-1.0).any()
+    torch.testing.assert_close(biases[dropped], tower.worth(tower.expected)[dropped])
+    assert tower.eval()()[1].eq(10.0).all()
+
+
+def test_new_items_are_hoped_to_do_better_than_expected_and_the_more_so_the_less_texts_tell() -> None:
+    tower, _ = started()
+    expected = tower.expected
+    with torch.no_grad():
+        tower.bias.copy_(expected[:, -1])
+    torch.testing.assert_close(tower.cold(expected)[1], expected[:, -1])
+    with torch.no_grad():
+        tower.bias.add_(torch.tensor([1.0, -1.0]).repeat(N // 2))
+    torch.testing.assert_close(tower.cold(expected)[1], expected[:, -1] + OPTIMISM)
+
+
+def test_popularity_counts_by_its_logarithm() -> None:
+    logs = log_popularity(torch.tensor([0.0, 1.0, 3.0]))
+    torch.testing.assert_close(logs[1:] - logs[:-1], torch.tensor([2.0, 2.0]).log())
+    assert logs.sum().abs() < 1e-6

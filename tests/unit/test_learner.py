@@ -17,7 +17,7 @@ N = 30
 def learner(**changes: object) -> Learner:
     torch.manual_seed(0)
     config = LearnerConfig.from_dict({"width": 16, "rank": 24, "heads": 2, "length": 8} | changes)
-    made = Learner(config, torch.nn.functional.normalize(torch.randn(N, 12), dim=-1))
+    made = Learner(config, torch.nn.functional.normalize(torch.randn(N, config.rank + 1), dim=-1))
     for parameter in made.parameters():  # away from the zeros some start at, so that every path counts
         torch.nn.init.normal_(parameter, std=0.3)
     return made.eval()
@@ -100,13 +100,14 @@ def test_an_event_against_its_item_says_the_opposite() -> None:
 
 def test_new_items_stand_on_their_text() -> None:
     model = learner()
-    vectors, biases = model.catalogue(model.tower.content[:2])
+    vectors, biases = model.catalogue(model.tower.expected[:2])
     assert vectors.shape == (N + 2, 24)
     torch.testing.assert_close(vectors.norm(dim=-1), torch.ones(N + 2))
-    hopeful = torch.quantile(model.tower.bias.detach(), OPTIMISM)
-    torch.testing.assert_close(biases[N:], hopeful.expand(2))
-    projected = model.tower.project(model.tower.content[:2], model.tower.described[:2])
-    torch.testing.assert_close(vectors[N:], projected / projected.norm(dim=-1, keepdim=True))
+    likely = model.tower.worth(model.tower.expected)
+    spread = (model.tower.bias - likely).square().mean().sqrt()
+    torch.testing.assert_close(biases[N:], likely[:2] + OPTIMISM * spread)
+    said = model.tower.expected[:2, :-1]
+    torch.testing.assert_close(vectors[N:], said / said.norm(dim=-1, keepdim=True))
 
 
 def test_pack_keeps_the_newest() -> None:
@@ -127,7 +128,7 @@ def test_there_is_room_for_every_kind() -> None:
 
 def test_growing_changes_nothing_that_was_there() -> None:
     model = learner()
-    new = torch.nn.functional.normalize(torch.randn(3, 12), dim=-1)
+    new = torch.nn.functional.normalize(torch.randn(3, 25), dim=-1)
     for had, has in zip(model.catalogue(new), model.grown(new).catalogue(), strict=True):
         torch.testing.assert_close(has, had)
 

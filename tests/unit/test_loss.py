@@ -19,7 +19,7 @@ def history(rows: list[int]) -> History:
 def loss(**changes: object) -> Loss:
     torch.manual_seed(0)
     config = LearnerConfig(width=16, rank=16, heads=2, length=10)
-    learner = Learner(config, torch.nn.functional.normalize(torch.randn(N, 12), dim=-1)).eval()
+    learner = Learner(config, torch.nn.functional.normalize(torch.randn(N, config.rank + 1), dim=-1)).eval()
     return Loss(learner, LossConfig(**changes), torch.ones(N), torch.Generator().manual_seed(0))  # type: ignore[arg-type]
 
 

@@ -32,7 +32,7 @@ def circles(users: int, seed: int) -> list[History]:
 def loop(**changes: object) -> OuterLoop:
     torch.manual_seed(0)
     config = LearnerConfig(width=16, rank=16, heads=2, length=10, dropout=0.0)
-    learner = Learner(config, torch.nn.functional.normalize(torch.randn(N, 12), dim=-1))
+    learner = Learner(config, torch.nn.functional.normalize(torch.randn(N, config.rank + 1), dim=-1))
     outer = OuterConfig(
         **(
             {"batch_size": 32, "epochs": 15, "patience": 15, "shuffled": 0.0, "rate": 1e-2, "averaging": 0.9}

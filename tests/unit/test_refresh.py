@@ -19,6 +19,7 @@ from models.recipe import Plan, plan
 from models.refresh import RefreshConfig, Stopped, catalogue_of, judge, refresh
 from models.replay import build_replay
 from models.snapshot import Snapshot
+from models.words import Words
 
 ITEMS, WIDTH = 40, 12
 PLAN: Plan = plan(
@@ -38,9 +39,17 @@ def content_of(count: int) -> torch.Tensor:
     return torch.nn.functional.normalize(torch.randn(count, WIDTH, generator=torch.Generator().manual_seed(0)), dim=-1)
 
 
+def learner_with_text() -> Learner:
+    """A learner whose items' words lead somewhere."""
+    goals = torch.randn(ITEMS, PLAN.learner.rank + 1, generator=torch.Generator().manual_seed(1))
+    texts = [f"Item {row} of shelf {row % 5}" for row in range(ITEMS)]
+    words, expected = Words.fit(texts, content_of(ITEMS), goals, torch.ones(ITEMS))
+    return Learner(PLAN.learner, expected, words)
+
+
 def snapshot_of(root: Path, histories: Sequence[History], epochs: int) -> Snapshot:
     torch.manual_seed(0)
-    learner = Learner(PLAN.learner, content_of(ITEMS))
+    learner = learner_with_text()
     loop = OuterLoop(learner, PLAN.outer, torch.ones(ITEMS))
     for _ in range(epochs):
         loop.run_epoch(histories)
@@ -70,7 +79,7 @@ def ndcg(learner: Learner, histories: Sequence[History]) -> float:
 
 
 def learner_of(given: Snapshot, tensors: dict[str, torch.Tensor]) -> Learner:
-    learner = Learner(PLAN.learner, tensors["tower.content"].float())
+    learner = Learner(PLAN.learner, tensors["tower.expected"].float())
     learner.load_state_dict({name: tensors[name].float() for name in learner.state_dict()})
     return learner.eval()
 
@@ -99,7 +108,6 @@ def test_a_worse_candidate_is_refused(trained: Snapshot) -> None:
     current, ruined = Learner.restore(trained), Learner.restore(trained)
     with torch.no_grad():
         ruined.tower.residual.normal_()
-        ruined.tower.projection.normal_()
     cases = leave_one_out(walks(50, 9, 1))
     verdict = judge(current, ruined, cases, tolerance=0.01)
     assert not verdict.publish
@@ -124,7 +132,7 @@ def test_too_few_events_bring_no_verdict(trained: Snapshot) -> None:
 
 def test_new_items_join_with_their_text(trained: Snapshot) -> None:
     vector = np.asarray(content_of(ITEMS + 1)[-1])
-    put = [(Item("new", "New"), vector), (Item("3", "Renamed"), None), (Item("other model", ""), None)]
+    put = [(Item("new", "New on shelf 3"), vector), (Item("3", "Renamed"), None), (Item("other model", ""), None)]
     items = catalogue_of(trained, put)
     assert [item.id for item in items[ITEMS:]] == ["new"]
     assert items[3].title == "Renamed"
@@ -133,6 +141,10 @@ def test_new_items_join_with_their_text(trained: Snapshot) -> None:
     assert after.catalogue()[0].shape == (ITEMS + 1, 16)
     assert done.tensors["popularity"].shape == (ITEMS + 1,)
     assert done.tensors["popularity"].sum() == ITEMS + 100
+    said = Learner.restore(trained).expect(["New on shelf 3"], torch.from_numpy(vector)[None])
+    torch.testing.assert_close(done.tensors["tower.expected"][-1].float(), said[0], atol=1e-3, rtol=1e-2)
+    assert said.abs().sum() > 0
+    assert {name for name in trained.tensors if name.startswith("words.")} <= done.tensors.keys()
 
 
 def test_it_stops_when_told(trained: Snapshot) -> None:

@@ -18,7 +18,7 @@ from app.served import Served
 from app.support import decode
 from models.interaction import KIND_CODES
 from models.item import Item
-from tests.worlds import content_of, served_of, snapshot_of
+from tests.worlds import SHELVES, content_of, served_of, shelf, snapshot_of
 
 COUNT = 60
 
@@ -167,6 +167,34 @@ def test_a_put_item_is_served_through_its_text_alone(served: Served) -> None:
     assert ask(renewed, Query(categories=["moved"])) == ["i1"]
     assert "i2" not in ask(renewed, Query(k=100))
     assert ask(served, Query(candidates=["new"])) == []  # the one before is as it was
+
+
+def test_the_words_of_a_put_item_say_where_it_belongs(served: Served) -> None:
+    """Its content vector is a random one: only its words can tell."""
+
+    def neighbours(text: str) -> set[int]:
+        renewed = served.renewed([entry(5000, "new", title="New", text=text)], {}, 7)
+        return {
+            int(name[1:]) % SHELVES for name in ask(renewed.renewed(renewed.put.values(), {}, 8), Query(like="new"))
+        }
+
+    assert neighbours(shelf(3)) == {3}
+    assert neighbours(shelf(1)) == {1}
+
+
+def test_a_text_put_again_is_read_again(served: Served) -> None:
+    renewed = served.renewed([entry(5000, "new", text=shelf(3)), entry(5001, "other", text=shelf(1))], {}, 7)
+    moved = renewed.renewed([entry(5000, "new", text=shelf(1)), entry(5001, "other", text=shelf(1))], {}, 8)
+    assert {int(name[1:]) % SHELVES for name in ask(moved, Query(like="new", k=5, exclude=["other"]))} == {1}
+
+
+def test_nothing_is_expected_of_a_put_item_that_says_nothing(served: Served) -> None:
+    renewed = served.renewed([entry(5000, "shelf 3")], {}, 7)  # its id is no text
+    answer = answers(renewed, [Query(candidates=["shelf 3"])], [None])[0]
+    nobody = answers(renewed, [Query(k=100)], [None])[0]
+    assert answer.items == ["shelf 3"]
+    assert answer.scores[0] == pytest.approx(served.learner.catalogue(torch.zeros(1, 17))[1][-1].item(), abs=1e-4)
+    assert "shelf 3" in nobody.items
 
 
 def test_an_item_of_another_content_model_is_held_back(served: Served) -> None:

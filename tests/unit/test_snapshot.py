@@ -25,7 +25,7 @@ def write(root: Path, **changes: Any) -> Path:
     """A small valid snapshot, with some arguments changed."""
     given: dict[str, Any] = {
         "tensors": {
-            "tower.content": torch.eye(3, 4),
+            "tower.expected": torch.eye(3, 4),
             "popularity": torch.tensor([3.0, 2.0, 1.0]),
             "steps": torch.tensor([0.5]),
         },
@@ -57,14 +57,14 @@ def test_it_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert found.version.startswith("20260601T120000250-")
     assert found.manifest.scale == (0.5, 5.0)
     assert found.manifest.items == 3
-    assert found.tensors["tower.content"].dtype == torch.float32
-    assert torch.equal(found.tensors["tower.content"], torch.eye(3, 4))
+    assert found.tensors["tower.expected"].dtype == torch.float32
+    assert torch.equal(found.tensors["tower.expected"], torch.eye(3, 4))
     assert torch.equal(found.tensors["steps"], torch.tensor([0.5]))
 
 
-def test_content_vectors_take_two_bytes_a_number_on_disk(tmp_path: Path) -> None:
+def test_what_texts_let_expect_takes_two_bytes_a_number_on_disk(tmp_path: Path) -> None:
     small = (write(tmp_path) / snapshot.MODEL).stat().st_size
-    wide = {"tower.content": torch.zeros(3, 1004), "popularity": torch.zeros(3)}
+    wide = {"tower.expected": torch.zeros(3, 1004), "popularity": torch.zeros(3)}
     assert 5_500 < (write(tmp_path, tensors=wide) / snapshot.MODEL).stat().st_size - small < 6_500
 
 
@@ -113,7 +113,7 @@ def test_no_snapshot_at_all_says_how_to_make_one(tmp_path: Path) -> None:
         snapshot.read(tmp_path / "current")
 
 
-@pytest.mark.parametrize(("format", "why"), [(1, "an older innerloop"), (snapshot.FORMAT + 1, "a newer innerloop")])
+@pytest.mark.parametrize(("format", "why"), [(2, "an older innerloop"), (snapshot.FORMAT + 1, "a newer innerloop")])
 def test_another_format_is_refused(tmp_path: Path, format: int, why: str) -> None:
     path = write(tmp_path) / snapshot.MANIFEST
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": format}))
@@ -124,11 +124,11 @@ def test_another_format_is_refused(tmp_path: Path, format: int, why: str) -> Non
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"items": ITEMS[:2]}, r"'tower.content' has shape \(3, 4\) for 2 items"),
+        ({"items": ITEMS[:2]}, r"'tower.expected' has shape \(3, 4\) for 2 items"),
         ({"items": (ITEMS[0], ITEMS[0], ITEMS[1])}, "3 items of different ids, and has 2"),
-        ({"tensors": {"tower.content": torch.eye(3)}}, "'popularity' is missing"),
+        ({"tensors": {"tower.expected": torch.eye(3)}}, "'popularity' is missing"),
         (
-            {"tensors": {"tower.content": torch.eye(3), "popularity": torch.tensor([1.0, float("nan"), 0.0])}},
+            {"tensors": {"tower.expected": torch.eye(3), "popularity": torch.tensor([1.0, float("nan"), 0.0])}},
             "'popularity' holds a number that is not finite",
         ),
         ({"created": "2026-06-01T12:00:00"}, "created must be a time"),
