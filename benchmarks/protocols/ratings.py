@@ -130,11 +130,9 @@ def tested(
             for label, predictor in ((state, reading), (f"{state}, median", at_median)):
                 with Cost() as evaluating:
                     found = errors(predictor, episodes, task.low, task.high)
-                figures = {
-                    "MAE": float(found["MAE"].mean()),
-                    "RMSE": float(np.sqrt(found["MSE"].mean())),
-                    "NDCG@5": float(found["NDCG@5"].mean()),
-                }
+                figures = {"MAE": float(found["MAE"].mean()), "RMSE": float(np.sqrt(found["MSE"].mean()))}
+                if predictor is reading:  # five levels order nothing: NDCG is of the ratings as they are
+                    figures["NDCG@5"] = float(found["NDCG@5"].mean())
                 told = ", ".join(f"{metric} {figure:.4f}" for metric, figure in figures.items())
                 say(f"    {label}{name}: {told}")
                 out[label + name] = {
