@@ -16,6 +16,7 @@ from benchmarks.corpus import Corpus
 from benchmarks.cost import Cost
 from benchmarks.median import MedianPredictor
 from benchmarks.opponents.bias import Bias
+from benchmarks.opponents.innerloop_rating import InnerLoopRater
 from benchmarks.opponents.maml import MAML
 from benchmarks.opponents.reptile import Reptile
 from benchmarks.opponents.svd import SVDpp
@@ -29,10 +30,10 @@ from benchmarks.search import draw
 from benchmarks.sweep import machine
 from benchmarks.task import Limits, Say
 
-# The learner joins here once it has a rating head: a Rater named "innerloop".
 RATERS: dict[str, Rater] = {
     rater.name: rater
     for rater in (
+        InnerLoopRater(),
         Bias("bias", content=False),
         Bias("bias-content", content=True),
         SVDpp(),
