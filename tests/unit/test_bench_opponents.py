@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,9 @@ from benchmarks.opponents.bias import item_biases
 from benchmarks.opponents.content_knn import ContentNeighbours
 from benchmarks.opponents.innerloop import place
 from benchmarks.opponents.maml import adapted
-from benchmarks.opponents.melu import MeLU, decide
+from benchmarks.opponents.melu import MeLU, Ratings, decide
 from benchmarks.opponents.recency import RecencyEASE, faded
+from benchmarks.opponents.reptile import ReptilePredictor, meta_step
 from benchmarks.opponents.sasrec import TransformerRanker, loss
 from benchmarks.opponents.transformer import Transformer
 from benchmarks.protocols import loo
@@ -156,6 +158,38 @@ def test_maml_steps_down_the_gradient() -> None:
         return torch.autograd.grad(decide(layers_after, features).sum(), layers["weight0"])[0]
 
     assert not torch.allclose(outer(plain), outer(whole))
+
+
+def test_reptile_moves_to_where_its_users_end_on_average() -> None:
+    """Against autograd on the whole network, a user at a time; what no user touches stays."""
+    torch.manual_seed(0)
+    users = Features({"age": np.array([[1], [2], [1]])})
+    items = Features({"genre": np.array([[1, 3], [2, 0], [0, 0], [4, 1], [5, 0]])})
+    network = MeLU(users, items, 4, 6, 3.0)
+    batch = Ratings.of(
+        [
+            Rated(0, np.array([0, 1, 2]), np.array([5, 1, 3], np.float32)),
+            Rated(1, np.array([3, 0]), np.array([2, 4], np.float32)),
+        ]
+    )
+    ends = []
+    for at in range(2):
+        own = deepcopy(network)
+        there = batch.mask[at] > 0
+        for _ in range(3):
+            wrong = (own(batch.users[at], batch.rows[at, there]) - batch.values[at, there]).square().mean()
+            slopes = torch.autograd.grad(wrong, list(own.parameters()))
+            with torch.no_grad():
+                for parameter, slope in zip(own.parameters(), slopes, strict=True):
+                    parameter -= 0.1 * slope
+        ends.append(own)
+    found = ReptilePredictor(network, 0.1, 3).read(batch, batch)
+    before = deepcopy(network)
+    meta_step(network, batch, 0.1, 3, 0.5)
+    for moved, start, *own in zip(*(one.parameters() for one in (network, before, *ends)), strict=True):
+        torch.testing.assert_close(moved, start + 0.5 * (torch.stack(own).mean(0) - start))
+    torch.testing.assert_close(network.item.tables["genre"][5], before.item.tables["genre"][5], rtol=0, atol=0)
+    torch.testing.assert_close(found[0], ends[0](batch.users[0], batch.rows[0]))
 
 
 def test_ndcg_is_of_the_true_ratings_and_ties_count_against() -> None:
