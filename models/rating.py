@@ -132,11 +132,9 @@ class RatingHead(nn.Module):
     def prior(self, attributes: Tensor, vectors: Tensor, mask: Tensor) -> Tensor:
         """W_0 of users with these attributes, (B, A), who chose these items, (B, T, D): (B, D)."""
         count = mask.sum(1, keepdim=True).clamp(min=1)
-        chosen = (vectors * mask[..., None]).sum(1) / count
-        expected = (
-            attributes @ self.attributes + torch.cat([chosen, count.to(chosen.dtype).log() - TYPICAL], -1) @ self.choice
-        )
-        return expected / self.log_scale.exp()
+        mean = (vectors * mask[..., None]).sum(1) / count
+        chosen = torch.cat([mean, count.to(mean.dtype).log() - TYPICAL], -1)
+        return (attributes @ self.attributes + chosen @ self.choice) / self.log_scale.exp()
 
     def adapted(
         self, attributes: Tensor, support: Ratings, cold: Tensor | None = None, step_sizes: Tensor | None = None
@@ -147,7 +145,7 @@ class RatingHead(nn.Module):
         keys, weights = self.keys(vectors), weights * support.mask
         B, D = prior.shape
         bound = 1 + (weights * keys.square().sum(-1)).sum(-1, keepdim=True)
-        keys = torch.cat([keys, torch.eye(D, dtype=prior.dtype).expand(B, D, D)], 1)
+        keys = torch.cat([keys, torch.eye(D, dtype=prior.dtype, device=prior.device).expand(B, D, D)], 1)
         values = torch.cat([support.values - self.mean - vectors[..., 0], prior], 1)
         weights = torch.cat([weights, torch.ones_like(prior)], 1) / bound
         sizes = self.step_sizes if step_sizes is None else step_sizes
