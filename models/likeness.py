@@ -11,12 +11,15 @@ items, t_i (a bias, a factor), is then the Gaussian process t ~ N(m, K + I), and
     E t_j = m + sum_i K_ji alpha_i,   alpha = (K + I)^-1 (t - m).
 
 What a known item's own description would let expect, had the item been left out, is t_i - alpha_i / (K + I)^-1_ii:
-exact but for m, and of one inverse for all items (Rasmussen & Williams 2006, section 5.4.2).
+exact but for m, and of one inverse for all items (Rasmussen & Williams 2006, section 5.4.2). Where items come in an
+order, what could be expected of each when it was new is less: what came after it, or with it, does not help.
 
 Letters: N items, M known ones, C content width, S slots of categories, D things expected.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -48,13 +51,12 @@ def order_likeness(positions: Tensor, width: float) -> Tensor:
 class Expectation:
     """The regression on the likeness to known items."""
 
-    def __init__(self, likeness: Tensor, known: Tensor) -> None:
-        """`likeness`: (N, N). `known`: which items something is known of, (N,) bool."""
-        self.items = len(likeness)
+    def __init__(self, likeness: Tensor, known: Tensor, order: Tensor | None = None) -> None:
+        """`likeness`: (N, N). `known`: which items something is known of, (N,) bool. `order`: when each came, (N,)."""
+        self.items, self.order = len(likeness), order
         self.rows = known.nonzero().squeeze(1)
         self.across = likeness[:, self.rows]  # (N, M)
-        own = self.across[self.rows].double() + torch.eye(len(self.rows), dtype=torch.float64)
-        self.inverse = torch.cholesky_inverse(torch.linalg.cholesky(own)).float()  # (M, M)
+        self.inverse = self._inverse(torch.ones(len(self.rows), dtype=torch.bool))  # (M, M)
 
     def __call__(self, things: Tensor) -> Tensor:
         """What the descriptions let expect, (N, D), from what is known, (N, D); rows not known are not looked at."""
@@ -68,3 +70,28 @@ class Expectation:
         alpha = self.inverse @ (known - known.mean(0))
         out[self.rows] = known - alpha / self.inverse.diagonal()[:, None]
         return out
+
+    def newcomers(self, things: Tensor, blocks: int = 10) -> Tensor:
+        """As by calling it, but each known item as it could be expected when it was new, (N, D).
+
+        In order, the known items make up `blocks`, those that came together in one; each block is expected from all
+        before it, and the first, with nothing before it, as by `left_out`. Without an order all are.
+        """
+        out = self.left_out(things)
+        if self.order is None:
+            return out
+        known, order = things[self.rows], self.order[self.rows].double()
+        cuts = torch.quantile(order, torch.linspace(0, 1, blocks + 1, dtype=torch.float64))
+        for before, until in pairwise(cuts[1:]):
+            old, new = order <= before, (order > before) & (order <= until)
+            if new.any():
+                mean = known[old].mean(0)
+                alpha = self._inverse(old) @ (known[old] - mean)
+                out[self.rows[new]] = mean + self.across[self.rows[new]][:, old] @ alpha
+        return out
+
+    def _inverse(self, which: Tensor) -> Tensor:
+        """Of K + I among some of the known items, (M,) bool."""
+        own = self.across[self.rows[which]][:, which].double()
+        own.diagonal().add_(1.0)
+        return torch.cholesky_inverse(torch.linalg.cholesky(own)).float()

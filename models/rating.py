@@ -66,7 +66,7 @@ class Start(NamedTuple):
     items: Tensor  # (N, D); rows not rated are not looked at
     unsure: Tensor  # (N,): variance of a rating of a rated item for not knowing the item better
     expected: Tensor  # (N, D), by description
-    left_out: Tensor  # (N, D): the same without a rated item's own ratings; by these what is cold is learned
+    newcomer: Tensor  # (N, D): the same, for a rated item as when it was new; by these what is cold is learned
     attributes: Tensor  # (A, D)
     rho: Tensor  # (D,): variance of the users' heads
 
@@ -76,8 +76,8 @@ class Start(NamedTuple):
         weight = torch.cat([torch.ones(1), found.rho[1:]])
         unsure = found.items.covariance.diagonal(dim1=1, dim2=2) @ weight
         vectors = found.items.mean
-        expected, left_out = expect(vectors), expect.left_out(vectors)
-        return cls(found.mean, found.noise, rated, vectors, unsure, expected, left_out, found.attributes, found.rho)
+        expected, newcomer = expect(vectors), expect.newcomers(vectors)
+        return cls(found.mean, found.noise, rated, vectors, unsure, expected, newcomer, found.attributes, found.rho)
 
 
 class RatingHead(nn.Module):
@@ -87,20 +87,20 @@ class RatingHead(nn.Module):
     vectors: Tensor
     unsure: Tensor
     expected: Tensor
-    left_out: Tensor
+    newcomer: Tensor
 
     def __init__(self, start: Start, steps: int) -> None:
         super().__init__()
         self.mean = start.mean
         self.register_buffer("vectors", start.items)
-        for name in ("rated", "unsure", "expected", "left_out"):
+        for name in ("rated", "unsure", "expected", "newcomer"):
             self.register_buffer(name, getattr(start, name))
         D = len(start.rho)
         self.log_scale = nn.Parameter(start.rho.log() / 2)
         self.attributes = nn.Parameter(start.attributes.clone())
         self.choice = nn.Parameter(torch.zeros(D + 1, D))
         self.cold_bias = nn.Parameter(torch.tensor([0.0, 1.0]))
-        wrong = (start.left_out - start.items)[start.rated].square().mean(0)
+        wrong = (start.newcomer - start.items)[start.rated].square().mean(0)
         surplus = wrong[0] + wrong[1:] @ start.rho[1:]
         self.log_noises = nn.Parameter(torch.stack([torch.tensor(start.noise), surplus]).log())
         self.log_step_sizes = nn.Parameter(chebyshev(steps).log())
@@ -117,7 +117,7 @@ class RatingHead(nn.Module):
         """
         rated, expected = self.rated[rows], self.expected[rows]
         if cold is not None:
-            expected = torch.where(rated[..., None], self.left_out[rows], expected)
+            expected = torch.where(rated[..., None], self.newcomer[rows], expected)
             rated = rated & ~cold[:, None]
         bias = self.cold_bias[0] + self.cold_bias[1] * expected[..., :1]
         expected = torch.cat([bias, expected[..., 1:]], -1)

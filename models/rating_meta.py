@@ -1,8 +1,8 @@
 """The outer loop of the rating objective: episodes in, better meta-parameters out.
 
 An episode is one user's ratings cut at random into support and queries. In a share of the episodes all items are read
-by their descriptions alone, with what each description would have let expect had the item itself not been there: so one
-head learns to read known items and unknown ones. The loss is the squared error of the queries, differentiated through
+by their descriptions alone, with what each description let expect when the item was new: so one head learns to read
+known items and unknown ones. The loss is the squared error of the queries, differentiated through
 the inner steps. What is kept is the running average of the parameters.
 
 Letters: U users, A attributes.

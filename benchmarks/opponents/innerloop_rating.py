@@ -95,12 +95,13 @@ def described(task: RatingTask, strength: float) -> Expectation:
     trained, blocks = torch.from_numpy(task.trained), task.items.blocks
     parts = {"text": content_likeness(torch.from_numpy(task.content), trained)}
     parts |= {name: category_likeness(torch.from_numpy(block)) for name, block in blocks.items() if name in STRENGTHS}
-    parts["year"] = order_likeness(torch.from_numpy(blocks["year"][:, 0]).float(), DECADE)  # numbered in order
+    years = torch.from_numpy(blocks["year"][:, 0])  # numbered in order
+    parts["year"] = order_likeness(years.float(), DECADE)
     parts["era"] = parts["genres"] * parts["year"]
     likeness = torch.zeros_like(parts["text"])
     for name, part in parts.items():
         likeness += strength * STRENGTHS[name] * part
-    return Expectation(likeness, trained)
+    return Expectation(likeness, trained, years)
 
 
 def attributes_of(task: RatingTask) -> Tensor:

@@ -153,6 +153,23 @@ def test_left_out_is_what_the_others_alone_let_expect() -> None:
     torch.testing.assert_close(found[30:], expect(things)[30:])
 
 
+def test_a_newcomer_is_expected_from_what_came_before_it() -> None:
+    expect, things = likeness()
+    order = torch.arange(N) // 5
+    expect = Expectation(torch.cat([expect.across, torch.zeros(N, N - 30)], 1), torch.arange(N) < 30, order)
+    found = expect.newcomers(things, blocks=3)
+    for item in (10, 14, 19):  # of the block of places 2 and 3, after the 10 items of places 0 and 1
+        K = expect.across[:10, :10].double()
+        m = things[:10].mean(0)
+        alpha = torch.linalg.solve(K + torch.eye(10, dtype=torch.float64), (things[:10] - m).double())
+        expected = m + expect.across[item, :10] @ alpha.float()
+        torch.testing.assert_close(found[item], expected, atol=1e-4, rtol=1e-3)
+    torch.testing.assert_close(found[:10], expect.left_out(things)[:10])
+    later = things.clone()
+    later[20:30] += 1.0
+    torch.testing.assert_close(expect.newcomers(later, blocks=3)[10:20], found[10:20])
+
+
 def test_expectation_does_not_look_at_what_is_not_known() -> None:
     expect, things = likeness()
     other = things.clone()
