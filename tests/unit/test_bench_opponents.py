@@ -21,9 +21,9 @@ from benchmarks.opponents.recency import RecencyEASE, faded
 from benchmarks.opponents.reptile import ReptilePredictor, meta_step
 from benchmarks.opponents.sasrec import TransformerRanker, loss
 from benchmarks.opponents.transformer import Transformer
-from benchmarks.protocols import loo
+from benchmarks.protocols import loo, ratings
 from benchmarks.protocols.melu import episodes
-from benchmarks.protocols.ratings import cut, tested
+from benchmarks.protocols.ratings import tested
 from benchmarks.rating import Features, Rated, RatingTask, ndcg
 from benchmarks.task import Limits
 from models.baselines import EASE, incidence
@@ -210,7 +210,7 @@ def test_our_rater_reads_all_states_and_is_read_at_the_median_too() -> None:
     rater = InnerLoopRater()
     settings = {name: values[0] for name, values in rater.space().items()} | {"factors": 3}
     fitted = rater.fit(task, settings, 0, Limits("cpu", 3), print)
-    found = cut(fitted, task)
+    found = ratings.cut(fitted, task)
     assert set(found) == {"user-cold", "both", "user-cold | K = 0", "both | K = 0"}
     tests = tested(fitted, task, states, found, print)
     mean = np.abs(liked - liked.mean()).mean()
