@@ -23,7 +23,6 @@ from benchmarks.opponents.sasrec import TransformerRanker, loss
 from benchmarks.opponents.transformer import Transformer
 from benchmarks.protocols import loo, ratings
 from benchmarks.protocols.melu import episodes
-from benchmarks.protocols.ratings import tested
 from benchmarks.rating import Features, Rated, RatingTask, ndcg
 from benchmarks.task import Limits
 from models.baselines import EASE, incidence
@@ -212,7 +211,7 @@ def test_our_rater_reads_all_states_and_is_read_at_the_median_too() -> None:
     fitted = rater.fit(task, settings, 0, Limits("cpu", 3), print)
     found = ratings.cut(fitted, task)
     assert set(found) == {"user-cold", "both", "user-cold | K = 0", "both | K = 0"}
-    tests = tested(fitted, task, states, found, print)
+    tests = ratings.tested(fitted, task, states, found, print)
     mean = np.abs(liked - liked.mean()).mean()
     for state in states:
         assert tests[state]["figures"]["MAE"] < 0.9 * mean
