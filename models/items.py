@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-OPTIMISM = 0.99
+OPTIMISM = 0.5
 
 
 class ItemTower(nn.Module):
@@ -72,17 +72,28 @@ class ItemTower(nn.Module):
             residual = residual * keep[:, None]
             bias = torch.where(keep, bias, self.cold_bias)
         if self.speaks:
-            residual = residual + self.project(self.content, self.described)
+            residual = residual + self.text()
         return F.normalize(residual, dim=-1), bias
 
     def cold(self, content: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (M, d) and biases (M,) of new items, from their content vectors (M, C).
 
-        Nobody has touched them because nobody could: they begin at the bias of the OPTIMISM quantile, well above the
-        cold bias of items that were there and left alone, and a refresh then learns what they are worth.
+        Nobody has touched them because nobody could: they begin at the bias of the OPTIMISM quantile, no lower than the
+        cold bias of items that were there and left alone, and a refresh then learns what they are worth. With more
+        optimism than the median a few dozen new items crowd all others out of the top ten.
         """
         hopeful = torch.maximum(torch.quantile(self.bias.float(), OPTIMISM), self.cold_bias)
         return F.normalize(self.project(content, _described(content)), dim=-1), hopeful.expand(len(content))
+
+    def text(self) -> Tensor:
+        """Where the text alone puts the items, (N, d)."""
+        return self.project(self.content, self.described)
+
+    @torch.no_grad()
+    def turn(self, rotation: Tensor) -> None:
+        """Turn every vector v to rotation v; (d, d)."""
+        self.projection.copy_(rotation @ self.projection)
+        self.residual.copy_(self.residual @ rotation.T)
 
     def project(self, content: Tensor, described: Tensor) -> Tensor:
         """(M, C) -> (M, d). An item without content projects to zero, not to the centre's image."""
