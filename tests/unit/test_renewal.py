@@ -17,9 +17,10 @@ NOBODY = History(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.fl
 
 
 def users(count: int, seed: int) -> list[History]:
-    """Each takes some of every third item."""
+    """Each takes some of every third item, and something else."""
     rng = np.random.default_rng(seed)
-    rows = [rng.permutation(np.arange(user % 3, ITEMS, 3))[: rng.integers(3, 9)] for user in range(count)]
+    own = [rng.permutation(np.arange(user % 3, ITEMS, 3))[: rng.integers(3, 9)] for user in range(count)]
+    rows = [np.append(some, rng.choice(np.setdiff1d(np.arange(ITEMS), some))) for some in own]
     return [History(row, np.zeros(len(row), np.int64), np.ones(len(row), np.float32)) for row in rows]
 
 
@@ -65,14 +66,13 @@ def test_without_text_the_items_are_where_all_interactions_put_them() -> None:
 def test_an_item_that_was_unknown_joins_those_it_is_taken_with() -> None:
     old = [history.take(np.flatnonzero(history.rows != 3)) for history in users(40, 0)]
     learner = trained(old)
-    fresh = [history for history in users(600, 1) if 3 in history.rows]
 
     def likeness() -> float:
         vectors = learner.catalogue()[0].detach()
         return float(vectors[6::3].mean(0) @ vectors[3])  # of the items that its takers take
 
     before = likeness()
-    renew(learner, *summarise(old, ITEMS, RANK, 0), [(NOBODY, one) for one in fresh])
+    renew(learner, *summarise(old, ITEMS, RANK, 0), [(NOBODY, one) for one in users(600, 1)])
     assert likeness() > before + 0.2
 
 
