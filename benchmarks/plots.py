@@ -72,7 +72,7 @@ def shots(outcome: dict[str, Any], path: Path) -> None:
 
 
 def periods(runs: list[dict[str, Any]], path: Path) -> None:
-    """Quality period by period, and the processor seconds spent so far, on a scale of powers of ten."""
+    """Quality period by period, and the processor seconds spent so far."""
     figure, (quality, cost) = plt.subplots(1, 2, figsize=(2 * WIDTH, HEIGHT))
     for model in dict.fromkeys(run["model"] for run in runs):
         own = [run for run in runs if run["model"] == model]
@@ -91,7 +91,7 @@ def periods(runs: list[dict[str, Any]], path: Path) -> None:
         line(quality, [number + 1 for number in numbers], ndcg, model, "refreshed")
         line(cost, [number + 1 for number in numbers], spent.tolist(), model, "refreshed")
     quality.set_title("NDCG@10, period by period")
-    cost.set_title("CPU seconds so far, with the training at the cut")
+    cost.set_title("CPU seconds so far (the training at the cut: frozen's)")
     for ax in (quality, cost):
         ax.set_xlabel("period")
         ax.xaxis.get_major_locator().set_params(integer=True)
