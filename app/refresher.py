@@ -1,9 +1,10 @@
-"""The worker: stream -> episodes -> meta-steps on a copy -> gate -> publish.
+"""The worker: stream -> fresh histories -> a candidate -> gate -> publish.
 
-The stream only says whose history is fresh; what is learned is read from the histories themselves, so that a forgotten
-user leaves nothing to learn. Events are taken off the stream once a verdict has fallen: a worker that dies before then
-leaves them to the next one, and to refresh twice on the same histories does no harm. Too few held-out events to judge
-by are no verdict: they wait, and count again when more have come.
+The stream only says whose history is fresh, and by how many events; what is learned is read from the histories
+themselves, so that a forgotten user leaves nothing to learn. Events are taken off the stream once they are learned
+from: a worker that dies before then leaves them to the next one. One that dies between publishing and that moment has
+the next one count a refresh's events twice, which fades as all counts do. Events that were refused, that were too few
+to judge by or that judged wait, and come again with the next refresh.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +36,7 @@ from models.episode import History as Events
 from models.interaction import KINDS, RatingScale
 from models.item import Item
 from models.manifest import SnapshotError
-from models.refresh import RefreshConfig, Refreshed, Stopped, Verdict, catalogue_of, refresh
+from models.refresh import PATIENCE, Fresh, RefreshConfig, Refreshed, Stopped, Verdict, catalogue_of, refresh
 from models.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -47,7 +49,7 @@ RECLAIM_EVERY = 30.0
 class Schedule:
     """When to refresh: as soon as `events` are fresh, or after `seconds` if any are."""
 
-    events: int = 200
+    events: int = 2000
     seconds: float = 300.0
     keep: int = 10  # versions left after publishing
 
@@ -72,6 +74,7 @@ class Refresher:
         self.reclaim_after = 2 * schedule.seconds + 60.0
         self._waiting: dict[tuple[int, bytes], StreamEvent] = {}
         self._untried = 0  # of those waiting, how many came since the last refresh
+        self._judged: set[str] = set()  # of the users whose events wait: those who judged the last refresh
         self._since = time.monotonic()
         self._reclaimed = float("-inf")
         self._stopping = Flag()
@@ -158,28 +161,32 @@ class Refresher:
         put = [(item, content) for _, item, content in changes.items]
         items = catalogue_of(current, put)
         content = {item.id: vector for item, vector in put if vector is not None}
-        users = list(dict.fromkeys(event.user for event in events))
-        histories = dict(zip(users, await self.history.read(users), strict=True))
-        fresh = await self._fresh_histories(histories.values(), items, current)
+        counts = Counter(event.user for event in events)
+        histories = dict(zip(counts, await self.history.read(list(counts)), strict=True))
+        fresh = await self._fresh(histories, counts, items, current)
         try:
             refreshed = await asyncio.to_thread(
-                refresh, current, fresh, items, content, self.config, self._stopping.is_set
+                refresh, current, list(fresh.values()), items, content, self.config, self._stopping.is_set
             )
         except Stopped:
             return None
         verdict = refreshed.verdict
+        version = None
         if verdict.publish:
             version = await asyncio.to_thread(self._publish, current, refreshed, len(events))
             if version is None:
-                log.info("kept: another snapshot was published meanwhile; its own events come with the next refresh")
-            else:
-                await announcement.announce(self.history.redis, version)
-                self.status |= {"published": self.status["published"] + 1, "version": version}
-        if verdict.cases < self.config.cases:
-            # No verdict: all wait for more, but for those of users who have no history any longer.
-            await self._drop([event for event in events if not len(histories[event.user].records)])
+                log.info("kept: another snapshot was published meanwhile; the events come again with the next refresh")
+        if version:
+            await announcement.announce(self.history.redis, version)
+            self.status |= {"published": self.status["published"] + 1, "version": version}
+            users = list(fresh)
+            self._judged = {users[at] for at in refreshed.judges}
+            await self._drop([event for event in events if event.user not in self._judged])
         else:
-            await self._drop(events)
+            # There is nothing to learn from who has no history any longer, and not for ever from the others.
+            await self._drop([event for event in events if not len(histories[event.user].records)])
+            many = len(self._waiting) - PATIENCE * self.schedule.events
+            await self._drop(list(self._waiting.values())[: max(many, 0)])
         self._untried = 0
         took = time.monotonic() - began
         log.info("%s after %.1f s: %s", "published" if verdict.publish else "kept", took, verdict.reason)
@@ -191,9 +198,9 @@ class Refresher:
         }
         return verdict
 
-    async def _fresh_histories(
-        self, histories: Iterable[UserHistory], items: Sequence[Item], current: Snapshot
-    ) -> list[Events]:
+    async def _fresh(
+        self, histories: dict[str, UserHistory], counts: Counter[str], items: Sequence[Item], current: Snapshot
+    ) -> dict[str, Fresh]:
         """The histories of users with fresh events, in rows of `items`. Who was forgotten has none."""
         row_of_id = {item.id: row for row, item in enumerate(items)}
         await self.catalogue.resolve(list(row_of_id))
@@ -203,7 +210,12 @@ class Refresher:
             if name in handles:
                 row_of[handles[name]] = row
         scale = RatingScale(*current.manifest.scale)
-        return [found for history in histories if len((found := _events(history, row_of, scale)).rows) >= 2]
+        found = {}
+        for user, history in histories.items():
+            events, new = _events(history, counts[user], row_of, scale)
+            if new:
+                found[user] = Fresh(events, new, user in self._judged)
+        return found
 
     def _publish(self, current: Snapshot, refreshed: Refreshed, events: int) -> str | None:
         """Write and point at the candidate; None, and no trace of it, where what it grew from is no longer current."""
@@ -239,12 +251,13 @@ class Refresher:
             await asyncio.sleep(EVERY)
 
 
-def _events(history: UserHistory, row_of: NDArray[np.int64], scale: RatingScale) -> Events:
-    """A stored history as the learner takes it; items that are not in the catalogue and kinds that no one knows are
-    passed over."""
+def _events(history: UserHistory, count: int, row_of: NDArray[np.int64], scale: RatingScale) -> tuple[Events, int]:
+    """A stored history as the learner takes it, and how many of its newest `count` are there; items that are not in the
+    catalogue and kinds that no one knows are passed over."""
     records = history.records
     handles = records["handle"].astype(np.int64)
     rows = row_of[np.minimum(handles, len(row_of) - 1)]
     kept = (handles < len(row_of)) & (rows >= 0) & (records["kind"] < len(KINDS))
     kinds = records["kind"][kept].astype(np.int64)
-    return Events(rows[kept], kinds, scale.preference(kinds, records["value"][kept]), in_order(records["time"]))
+    events = Events(rows[kept], kinds, scale.preference(kinds, records["value"][kept]), in_order(records["time"]))
+    return events, int(kept[max(len(kept) - count, 0) :].sum())

@@ -72,7 +72,7 @@ def shots(outcome: dict[str, Any], path: Path) -> None:
 
 
 def periods(runs: list[dict[str, Any]], path: Path) -> None:
-    """Quality period by period, and the seconds spent so far."""
+    """Quality period by period, and the processor seconds spent so far."""
     figure, (quality, cost) = plt.subplots(1, 2, figsize=(2 * WIDTH, HEIGHT))
     for model in dict.fromkeys(run["model"] for run in runs):
         own = [run for run in runs if run["model"] == model]
@@ -85,11 +85,13 @@ def periods(runs: list[dict[str, Any]], path: Path) -> None:
             mean(run["tests"]["all periods"]["figures"]["NDCG@10"] for run in own if run["trial"] == number)
             for number in numbers
         ]
-        spent = np.cumsum([mean(run["train_seconds"] for run in own if run["trial"] == number) for number in numbers])
+        spent = np.cumsum(
+            [mean(run["train_cpu_seconds"] for run in own if run["trial"] == number) for number in numbers]
+        )
         line(quality, [number + 1 for number in numbers], ndcg, model, "refreshed")
         line(cost, [number + 1 for number in numbers], spent.tolist(), model, "refreshed")
     quality.set_title("NDCG@10, period by period")
-    cost.set_title("seconds of training so far")
+    cost.set_title("CPU seconds so far (the training at the cut: frozen's)")
     for ax in (quality, cost):
         ax.set_xlabel("period")
         ax.xaxis.get_major_locator().set_params(integer=True)

@@ -18,9 +18,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-OPTIMISM = 2.33
-"""Standard deviations a new item is hoped to do better than its text lets expect: that one in 100 does."""
-
 
 def log_popularity(popularity: Tensor) -> Tensor:
     """The log of how often each item was taken, about its mean, (N,)."""
@@ -53,18 +50,21 @@ class ItemTower(nn.Module):
 
     @torch.no_grad()
     def start(self, directions: Tensor, trust: Tensor) -> None:
-        """Begin from where the interactions alone would put the items, as far as they can be trusted.
+        """Begin where `placed` puts the items; one of which nothing at all is known stays where it is, at random."""
+        known = self.described | directions.any(-1)
+        self.residual.copy_(torch.where(known[:, None], self.placed(directions, trust), self.residual))
 
-        The residual is what the text does not say: v = (1 - trust) e + trust * direction. An item without a text has
-        nothing else to be trusted, and one of which nothing at all is known stays where it is, at random.
+    def placed(self, directions: Tensor, trust: Tensor) -> Tensor:
+        """Residuals that put the items where the interactions alone would, as far as they can be trusted, (N, d).
+
+        They are what the text does not say: v = (1 - trust) e + trust * direction. An item without a text has nothing
+        else to be trusted.
 
         Args:
             directions: (N, d), unit vectors; 0 for an untouched item.
             trust: how far an item's interactions outweigh its text, from 0 for an untouched item to 1, (N,).
         """
-        trust = torch.where(self.described, trust, 1.0)[:, None]
-        known = self.described | directions.any(-1)
-        self.residual.copy_(torch.where(known[:, None], trust * (directions - self.expected[:, :-1]), self.residual))
+        return torch.where(self.described, trust, 1.0)[:, None] * (directions - self.text())
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on their text alone."""
@@ -76,22 +76,30 @@ class ItemTower(nn.Module):
             vectors = vectors * keep[:, None]
             bias = torch.where(keep, bias, self.worth(self.expected))
         if self.speaks:
-            vectors = vectors + self.expected[:, :-1]
+            vectors = vectors + self.text()
         return F.normalize(vectors, dim=-1), bias
 
     def cold(self, expected: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (M, d) and biases (M,) of new items, from what their texts let expect, (M, d + 1).
 
-        Nobody has touched them because nobody could: their biases begin OPTIMISM standard deviations above what is
-        expected, those by which the known items' biases lie about what would be expected of them, and a refresh then
-        learns what they are worth.
+        Nobody has touched them because nobody could: their biases begin where the text lets expect them, and a refresh
+        then learns what they are worth.
         """
-        astray = (self.bias - self.worth(self.expected)).square().mean().sqrt()
-        return F.normalize(expected[:, :-1], dim=-1), self.worth(expected) + OPTIMISM * astray
+        return F.normalize(expected[:, :-1], dim=-1), self.worth(expected)
 
     def worth(self, expected: Tensor) -> Tensor:
         """The bias that a text alone lets expect, (M, d + 1) -> (M,)."""
         return self.slope * expected[:, -1] + self.cold_bias
+
+    def text(self) -> Tensor:
+        """Where the text alone puts the items, (N, d)."""
+        return self.expected[:, :-1]
+
+    @torch.no_grad()
+    def turn(self, rotation: Tensor) -> None:
+        """Turn every vector v to rotation v; (d, d)."""
+        self.expected[:, :-1] = self.text() @ rotation.T
+        self.residual.copy_(self.residual @ rotation.T)
 
 
 def _described(expected: Tensor) -> Tensor:

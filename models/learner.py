@@ -144,6 +144,20 @@ class Learner(nn.Module):
         grown.load_state_dict(state)
         return grown.train(self.training)
 
+    @torch.no_grad()
+    def turn(self, rotation: Tensor) -> None:
+        """Turn item vectors v to rotation v, and user vectors with them: no score changes. `rotation`: (r, r).
+
+        The recall's filter weighs the directions one by one, and stays as it is.
+        """
+        self.tower.turn(rotation)
+        self.words = self.words.turned(rotation)
+        self.enter.weight.copy_(self.enter.weight @ rotation.T)
+        self.leave.weight.copy_(rotation @ self.leave.weight)
+        self.prior.copy_(rotation @ self.prior)
+        if self.recall is not None:
+            self.recall.loop.W0.copy_(rotation @ self.recall.loop.W0)
+
     def tensors(self) -> dict[str, Tensor]:
         """What a snapshot keeps: every parameter and what texts let expect, detached, on the CPU."""
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.dataset import Dataset
-from models.directions import principal_directions
+from models.directions import principal_directions, summarise
 from models.episode import History
 from models.evaluate import Case, LearnerRanker, cold_user, leave_one_out, mean_ndcg
 from models.items import log_popularity
@@ -26,6 +26,8 @@ from models.words import Words
 
 FEW_USERS = 1000
 TRUSTED_AT = 40.0  # interactions that say as much of an item as its text does
+FACTOR, TAKERS = "summary.factor", "summary.takers"
+"""The tensors that tell a refresh who took what with what, (N, rank + 1) and (N,)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +184,12 @@ def follow(
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress
     )
+    factor, takers = summarise(parts.warm, len(content), plan.learner.rank, plan.outer.seed)
     return Trained(
         learner,
-        learner.tensors() | {"popularity": popularity} | build_replay(parts.warm, plan.learner.length, plan.split.seed),
+        learner.tensors()
+        | {"popularity": popularity, FACTOR: factor, TAKERS: takers}
+        | build_replay(parts.warm, plan.learner.length, plan.split.seed),
         plan.to_dict(),
         {"validation NDCG@10": best, "epochs": float(loop.best_epoch)},
     )

@@ -1,8 +1,12 @@
-"""Refreshing: a few meta-steps on fresh histories, and the gate that decides whether the outcome is served.
+"""Refreshing: what fresh histories change at once, in closed form, a few meta-steps if wanted, and the gate.
 
-Of each user with fresh events the newest is held out. The candidate trains on what lies before it, rehearsing a replay
-sample so as not to forget; then the candidate and the current learner rank the same held-out events, which neither was
-trained on. A candidate that is worse is never published.
+Users with fresh events are dealt into teachers and judges. From the teachers' events comes a candidate whose biases
+follow the trend (`models.trend`) and whose items begin again from more interactions (`models.renewal`), both in closed
+form; where meta-steps are wanted, a second one takes some on the teachers' newest windows, with a replay sample beside
+them so as not to forget. The judges' fresh events, which neither candidate has seen, tell the likelier one, and whether
+it is worse than what is served: then it is never published. Who judged teaches at the next refresh.
+
+Why whole users: nobody is recommended what they took, so a user's own events speak against the trend they made.
 
 Letters: N items, M new items, C content width.
 """
@@ -12,6 +16,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,37 +24,59 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.episode import History, windows
-from models.evaluate import Case, LearnerRanker, evaluate, leave_one_out
+from models.evaluate import Case, LearnerRanker
+from models.gate import Verdict, judge, measure
 from models.item import Item
 from models.learner import Learner
 from models.meta import OuterConfig, OuterLoop
-from models.recipe import count_kinds
+from models.recipe import FACTOR, TAKERS, count_kinds, count_popularity
+from models.renewal import renew
 from models.replay import read_replay
 from models.snapshot import POPULARITY, Snapshot
+from models.trend import Trend
+
+__all__ = ["PATIENCE", "Fresh", "RefreshConfig", "Refreshed", "Stopped", "Verdict", "catalogue_of", "refresh"]
+
+PATIENCE = 10
+"""Times the events of one refresh that may wait, refused or too few to judge by, before they are given up."""
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshConfig:
     """How a refresh runs and when its outcome is good enough."""
 
-    meta_steps: int = 30
-    rate: float = 0.25  # of the rate the snapshot was trained with
-    tolerance: float = 0.01  # the share of the current NDCG@10 a candidate may lose to chance
+    meta_steps: int = 0  # beyond what is known in closed form
+    rate: float = 0.5  # of the rate the snapshot was trained with
     cases: int = 20  # held-out events needed for a verdict
+    enough: int = 100  # held-out events beyond which no more judges are called
+    each: int = 20  # events of a judge at most, the newest
+    tolerance: float = 1.0  # what NDCG@10 may lose to chance, in standard errors of the difference
     seed: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the gate found. Higher is better in all figures; `likelihood` is the mean log-probability of the events."""
+class Fresh(NamedTuple):
+    """A user's history, of which the `new` newest events are fresh: no refresh has learned from them."""
 
-    publish: bool
-    reason: str
-    cases: int
-    current: float = 0.0  # NDCG@10
-    candidate: float = 0.0
-    current_likelihood: float = 0.0
-    candidate_likelihood: float = 0.0
+    history: History
+    new: int
+    judged: bool = False  # at the refresh before: they teach now
+
+    def before(self) -> History:
+        """What came before them."""
+        return self.history.take(slice(0, max(len(self.history.rows) - self.new, 0)))
+
+    def events(self) -> History:
+        """The fresh events alone."""
+        return self.history.take(slice(max(len(self.history.rows) - self.new, 0), None))
+
+    def cases(self, most: int) -> list[Case]:
+        """The fresh events for an item not seen before, the newest `most`, each with all before it."""
+        rows = self.history.rows
+        return [
+            Case(self.history.take(slice(0, at)), rows[at : at + 1])
+            for at in range(max(len(rows) - min(self.new, most), 1), len(rows))
+            if self.history.preference[at] > 0 and rows[at] not in rows[:at]
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +86,7 @@ class Refreshed:
     verdict: Verdict
     tensors: dict[str, Tensor]
     items: tuple[Item, ...]
+    judges: frozenset[int] = frozenset()  # the places of those whose fresh events it has yet to learn from
 
 
 class Stopped(Exception):
@@ -75,82 +103,109 @@ def catalogue_of(snapshot: Snapshot, put: Sequence[tuple[Item, NDArray[np.float3
 
 def refresh(
     snapshot: Snapshot,
-    fresh: Sequence[History],
+    fresh: Sequence[Fresh],
     items: tuple[Item, ...],
     content: Mapping[str, NDArray[np.float32]],
     config: RefreshConfig,
     stop: Callable[[], bool] = lambda: False,
 ) -> Refreshed:
-    """Train a candidate on fresh histories and judge it against the learner of `snapshot`.
+    """Make candidates from fresh events and judge the likeliest against the learner of `snapshot`.
 
     Args:
         snapshot: what is served now.
-        fresh: histories of users with new events, the newest event last; rows count `items`.
+        fresh: the users with new events, the newest event last; rows count `items`.
         items: the catalogue as `catalogue_of` gives it.
         content: content vectors, (C,) each, of the items beyond the snapshot's, by id.
         stop: asked between meta-steps.
     Raises:
         Stopped: `stop` said so.
     """
+    teachers, judges, cases = deal(fresh, config)
+    if len(cases) < config.cases or not teachers:
+        reason = f"{len(cases)} held-out events are too few to judge by; {config.cases} are needed"
+        if not teachers:
+            reason = "there is nobody to learn from beside those who judge"
+        return Refreshed(Verdict(False, reason, len(cases)), {}, items)
     new = items[len(snapshot.items) :]
     current = Learner.restore(snapshot)
     if new:
         vectors = torch.from_numpy(np.stack([content[item.id] for item in new]))
         current = current.grown(current.expect([item.said for item in new], vectors))
-    cases = [case for case, history in _newest(fresh) if history.preference[-1] > 0]
-    popularity = _count(snapshot, fresh, len(items))
-    if len(cases) < config.cases:
-        reason = f"{len(cases)} held-out events are too few to judge by; {config.cases} are needed"
-        return Refreshed(Verdict(False, reason, len(cases)), {}, items)
-    candidate = copy.deepcopy(current)
-    candidate.meet(count_kinds(fresh))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # dropout draws from the global generator
-        _train(candidate, snapshot, fresh, popularity, config, stop)
-    verdict = judge(current, candidate.eval(), cases, config.tolerance)
+    popularity = _grown(snapshot.tensors[POPULARITY], len(items))
+    popularity += count_popularity([one.events() for one in teachers], len(items))
+    candidate = copy.deepcopy(current).requires_grad_(False)
+    before = Trend.read(snapshot.tensors).grown(candidate.tower.bias)
+    trend = before.after(_likes(teachers, len(items)))
+    candidate.tower.bias.add_(trend.shift() - before.shift())
+    counted = trend.tensors() | {POPULARITY: popularity}
+    if FACTOR in snapshot.tensors:
+        factor, takers = (_grown(snapshot.tensors[name], len(items)) for name in (FACTOR, TAKERS))
+        counted |= renew(candidate, factor, takers, [(one.before(), one.history) for one in teachers])
+    candidates = [candidate]
+    if config.meta_steps:
+        candidates.append(copy.deepcopy(candidate).requires_grad_(True))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)  # dropout draws from the global generator
+            _train(candidates[-1], snapshot, teachers, popularity, config, stop)
+
+    now, *measured = (measure(_scores(learner, cases), cases) for learner in (current, *candidates))
+    best = max(range(len(candidates)), key=lambda at: np.nan_to_num(measured[at].likelihood.mean(), nan=-np.inf))
+    verdict = judge(now, measured[best], config.tolerance)
     replay = {name: tensor for name, tensor in snapshot.tensors.items() if name.startswith("replay.")}
-    return Refreshed(verdict, candidate.tensors() | replay | {POPULARITY: popularity}, items)
+    return Refreshed(verdict, candidates[best].tensors() | replay | counted, items, judges)
 
 
-def judge(current: Learner, candidate: Learner, cases: Sequence[Case], tolerance: float) -> Verdict:
-    """Rank the same events with both; the candidate must be no worse by NDCG@10 and by likelihood."""
-    before, after = (evaluate(LearnerRanker(learner), cases, [10])["NDCG@10"] for learner in (current, candidate))
-    was, now = _likelihood(current, cases), _likelihood(candidate, cases)
-    figures = (
-        f"NDCG@10 {before:.4f} -> {after:.4f}, log-likelihood {was:.3f} -> {now:.3f} on {len(cases)} unseen events"
-    )
-    if not np.isfinite(now):
-        return Verdict(False, f"the candidate's scores are not finite: {figures}", len(cases), before, after, was, now)
-    worse = after < before * (1 - tolerance) or now < was
-    reason = f"the candidate is {'worse' if worse else 'no worse'}: {figures}"
-    return Verdict(not worse, reason, len(cases), before, after, was, now)
+def deal(fresh: Sequence[Fresh], config: RefreshConfig) -> tuple[list[Fresh], frozenset[int], list[Case]]:
+    """Teachers, the judges' places and cases: at random half of the users judge, or fewer where these are enough."""
+    teachers: list[Fresh] = []
+    judges: list[int] = []
+    cases: list[Case] = []
+    for at in np.random.default_rng(config.seed).permutation(len(fresh)).tolist():
+        found = [] if fresh[at].judged else fresh[at].cases(config.each)
+        if found and len(judges) <= len(teachers) and len(cases) < config.enough:
+            judges.append(at)
+            cases += found
+        else:
+            teachers.append(fresh[at])
+    return teachers, frozenset(judges), cases
 
 
-def _newest(fresh: Sequence[History]) -> list[tuple[Case, History]]:
-    """Each user's newest event as a case, where it can be ranked."""
-    return [(cases[0], history) for history in fresh if (cases := leave_one_out([history]))]
+def _grown(tensor: Tensor, items: int) -> Tensor:
+    """With rows of zeros for new items, (N + M, ...)."""
+    return torch.cat([tensor, tensor.new_zeros(items - len(tensor), *tensor.shape[1:])])
+
+
+def _scores(learner: Learner, cases: Sequence[Case]) -> NDArray[np.float32]:
+    return LearnerRanker(learner).scores([case.support for case in cases])
+
+
+def _likes(fresh: Sequence[Fresh], items: int) -> Tensor:
+    """How often each item was liked in the fresh events, (N + M,)."""
+    events = [one.events() for one in fresh]
+    return count_popularity([one.take(np.flatnonzero(one.preference > 0)) for one in events], items)
 
 
 def _train(
     candidate: Learner,
     snapshot: Snapshot,
-    fresh: Sequence[History],
+    teachers: Sequence[Fresh],
     popularity: Tensor,
     config: RefreshConfig,
     stop: Callable[[], bool],
 ) -> None:
+    """Meta-steps on each teacher's newest window, and as many of the replay."""
     outer = OuterConfig(**snapshot.manifest.config["outer"])
     loop = OuterLoop(candidate, replace(outer, rate=outer.rate * config.rate, seed=config.seed), popularity)
-    known = [history.take(slice(0, -1)) for history in fresh]
+    length = candidate.config.length
+    candidate.meet(count_kinds([one.history for one in teachers]))
     replay = read_replay(snapshot.tensors)
-    chosen = loop.rng.permutation(len(replay))[: max(len(known), loop.config.batch_size)]
-    histories = [*known, *(replay[at] for at in chosen)]
+    chosen = loop.rng.permutation(len(replay))[: max(len(teachers), 1)]
+    histories = [*(one.history.take(slice(-length, None)) for one in teachers), *(replay[at] for at in chosen)]
     candidate.train()
     done = 0
-    length, size = candidate.config.length, loop.config.batch_size
     while done < config.meta_steps:
         before = done
-        for batch in windows(histories, length, size, loop.config.shuffled, loop.rng):
+        for batch in windows(histories, length, outer.batch_size, outer.shuffled, loop.rng):
             if stop():
                 raise Stopped
             loop.meta_step(batch)
@@ -159,19 +214,4 @@ def _train(
                 break
         if done == before:
             break
-    candidate.load_state_dict(loop.average, strict=False)  # steadier than where the last few batches left it
-
-
-def _count(snapshot: Snapshot, fresh: Sequence[History], items: int) -> Tensor:
-    """The snapshot's popularity, (N + M,), with each fresh user's newest event counted."""
-    popularity = torch.zeros(items)
-    popularity[: len(snapshot.items)] = snapshot.tensors[POPULARITY]
-    rows = torch.from_numpy(np.array([history.rows[-1] for history in fresh if len(history.rows)], np.int64))
-    return popularity + torch.bincount(rows, minlength=items)
-
-
-def _likelihood(learner: Learner, cases: Sequence[Case]) -> float:
-    """The mean log-probability of the targets under the softmax over all items."""
-    scores = torch.from_numpy(LearnerRanker(learner).scores([case.support for case in cases]))
-    targets = torch.tensor([int(case.targets[0]) for case in cases])
-    return float(torch.log_softmax(scores, -1)[torch.arange(len(cases)), targets].mean())
+    candidate.eval()

@@ -19,7 +19,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from zlib import crc32
 
 import numpy as np
@@ -115,6 +115,16 @@ class Words:
         said = F.embedding_bag(at, self.by_word, bounds, mode="sum", per_sample_weights=weights)
         out: Tensor = (self.prior + inside @ self.by_content + said) * described[:, None]
         return out
+
+    def turned(self, rotation: Tensor) -> Words:
+        """The same, where the first r targets are vectors v that are turned to rotation v, (r, r)."""
+
+        def turn(rows: Tensor) -> Tensor:
+            r = len(rotation)
+            return torch.cat([rows[..., :r].to(rotation) @ rotation.T, rows[..., r:].to(rotation)], -1).to(rows)
+
+        by_content, by_word = turn(self.by_content), turn(self.by_word)
+        return replace(self, prior=turn(self.prior), by_content=by_content, by_word=by_word)
 
     def features(self, texts: Sequence[str], content: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
         """Centred content vectors of unit length, (M, C), and the texts' words, weighted to unit length.

@@ -5,8 +5,8 @@ to each history, as all do); `refreshed` takes the worker's step, `models.refres
 `retrained` is trained from nothing on all that came before. New items join all three by their content. The recipe's own
 settings are used: here our learner is compared with itself. `popularity` counts all that came before.
 
-A period's figures are of the parameters before it; its seconds are what it took to make these after the period before.
-The training at the cut, which the three share, is counted as frozen's.
+A period's figures are of the parameters before it; its seconds are what it took to make these after the period before,
+of the clock and of processors. The training at the cut, which the three share, is counted as frozen's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -41,7 +41,22 @@ from models.split import histories
 MOST = 2000
 """Cases of a period."""
 VARIANTS = {name: name for name in ("frozen", "refreshed", "retrained", "popularity")}
-Made = tuple[int, Ranker, float, dict[str, float], dict[str, float]]  # period, ranker, seconds, memory, notes
+
+
+class Spent(NamedTuple):
+    """What the parameters of a period took to make: nothing where they are another period's or model's."""
+
+    seconds: float
+    cpu_seconds: float
+    memory: dict[str, float]
+
+    @classmethod
+    def of(cls, cost: Cost) -> Self:
+        """All that `cost` measured."""
+        return cls(cost.seconds, cost.cpu_seconds, cost.memory)
+
+
+Made = tuple[int, Ranker, Spent, dict[str, float]]  # period, ranker, what it took, notes
 
 
 def run(options: argparse.Namespace, say: Say) -> None:
@@ -57,29 +72,32 @@ def run(options: argparse.Namespace, say: Say) -> None:
     say(f"content vectors: {corpus.content.shape}")
     stream = Stream(corpus)
     edges = np.linspace(round(options.first * len(stream)), len(stream), options.periods + 1).astype(int).tolist()
-    clock = {"first": options.first, "periods": options.periods, "refresh_events": options.refresh_events}
+    clock = {"first": options.first, "periods": options.periods}
     runs = Runs(options.json, about(options, corpus) | clock)
     limits = Limits("cpu", options.epochs, options.patience)
     tests = [stream.cases(start, end, MOST) for start, end in pairwise(edges)]
     for seed in options.seeds:
         course = Course(stream, edges, options.refresh_events, seed, limits, say)
         for name in chosen:
-            done = {record["trial"] for record in runs if (record["model"], record["seed"]) == (name, seed)}
+            settings = {"refresh_events": options.refresh_events} if name == "refreshed" else {}
+            same = (name, seed, settings)
+            done = {run["trial"] for run in runs if (run["model"], run["seed"], run["settings"]) == same}
             todo = [period for period in range(options.periods) if period not in done]
-            for period, ranker, seconds, memory, notes in course.follow(name, todo):
+            for period, ranker, spent, notes in course.follow(name, todo):
                 with Cost() as evaluating:
                     by_user, coverage = users_measured(ranker, tests[period])
                 figures = {metric: float(values.mean()) for metric, values in by_user.items()}
-                say(f"{name}, period {period + 1}: NDCG@10 {figures['NDCG@10']:.4f}; {seconds:.1f} s to make")
+                say(f"{name}, period {period + 1}: NDCG@10 {figures['NDCG@10']:.4f}; {spent.cpu_seconds:.1f} CPU s")
                 runs.put(
                     {
                         "model": name,
                         "part": f"period {period + 1:02}",
                         "seed": seed,
                         "trial": period,
-                        "settings": {},
-                        "train_seconds": seconds,
-                        "peak_memory_mib": memory,
+                        "settings": settings,
+                        "train_seconds": spent.seconds,
+                        "train_cpu_seconds": spent.cpu_seconds,
+                        "peak_memory_mib": spent.memory,
                         "notes": notes,
                         "date": datetime.now(UTC).isoformat(timespec="seconds"),
                         "machine": machine(limits),
@@ -121,27 +139,27 @@ class Course:
             if variant == "popularity":
                 with Cost() as cost:
                     rows = incidence(histories(self.stream.before(start)), self._known(period))
-                yield period, Popularity(rows), cost.seconds, cost.memory, {}
+                yield period, Popularity(rows), Spent.of(cost), {}
                 continue
             snapshot, cost = self._at_the_cut() if variant == "frozen" or not period else self._trained(start)
             own = period > 0 if variant == "retrained" else period == 0
-            spent = cost.seconds if own else 0.0
-            yield period, self._ranker(snapshot, period), spent, cost.memory, dict(snapshot.manifest.metrics)
+            spent = Spent.of(cost) if own else Spent(0.0, 0.0, cost.memory)
+            yield period, self._ranker(snapshot, period), spent, dict(snapshot.manifest.metrics)
 
     def _refreshed(self, todo: list[int]) -> Iterator[Made]:
         """From the cut on, each period's refreshes on the events of the one before; the chain cannot skip any."""
         snapshot, cost = self._at_the_cut()
         refreshing = Refreshing(self.stream, snapshot, self.refresh_events, self.seed)
-        seconds, memory, notes = 0.0, cost.memory, dict[str, float]()
+        spent, notes = Spent(0.0, 0.0, cost.memory), dict[str, float]()
         for period in range(max(todo) + 1):
             if period:
                 with Cost() as cost:
                     tried, published = refreshing.learn(self.edges[period - 1], self.edges[period])
-                seconds, memory = cost.seconds, cost.memory
+                spent = Spent.of(cost)
                 notes = {"refreshes": float(tried), "published": float(published)}
                 self.say(f"  {published} of {tried} refreshes published")
             if period in todo:
-                yield period, self._ranker(refreshing.snapshot, period), seconds, memory, notes
+                yield period, self._ranker(refreshing.snapshot, period), spent, notes
 
     def _known(self, period: int) -> int:
         """The items that may be recommended in a period: all met before it ends."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from models.item import Item
 from models.learner import Learner
 from models.meta import OuterLoop
 from models.recipe import plan
-from models.refresh import RefreshConfig
+from models.refresh import PATIENCE, RefreshConfig
 from models.replay import build_replay
 from models.words import Words
 
@@ -108,7 +109,8 @@ async def test_fresh_events_become_a_published_snapshot(world: World) -> None:
     assert found.manifest.parent == world.first
     assert found.manifest.data["fresh events"] == 40 * 8
     assert await world.redis.get(announcement.KEY) == version.encode()
-    assert await world.history.pending() == 0
+    assert 0 < len(refresher._judged) <= 20
+    assert await world.history.pending() == len(refresher._waiting) == 8 * len(refresher._judged)
     learner = Learner.restore(found)
     assert learner.catalogue()[0].shape[0] == ITEMS
 
@@ -120,6 +122,34 @@ async def test_an_item_put_while_serving_joins_the_next_snapshot(world: World) -
     refresher = await gathered(world.refresher(), 40 * 8)
     await refresher.refresh()
     assert snapshot.read(world.root / "current").items[-1].id == "new"
+
+
+async def test_who_judged_teaches_the_next_refresh(world: World) -> None:
+    await world.post(users=40, step=3)
+    refresher = await gathered(world.refresher(), 40 * 8)
+    await refresher.refresh()
+    judged = refresher._judged
+    waited = 8 * len(judged)
+    await world.post(users=40, step=3, prefix="v")
+    await gathered(refresher, waited + 40 * 8)
+    counted = snapshot.read(world.root / "current").tensors["popularity"].sum()
+    verdict = await refresher.refresh()
+    assert verdict is not None
+    assert verdict.publish, verdict.reason
+    assert not judged & refresher._judged
+    learned = snapshot.read(world.root / "current").tensors["popularity"].sum() - counted
+    assert learned == waited + 8 * (40 - len(refresher._judged))
+
+
+async def test_what_was_refused_waits_and_is_given_up_in_time(world: World) -> None:
+    await world.post(users=40, step=3)
+    refresher = await gathered(world.refresher(Schedule(events=30)), 40 * 8)
+    refresher.config = replace(CONFIG, tolerance=float("-inf"))  # nothing is good enough
+    verdict = await refresher.refresh()
+    assert verdict is not None
+    assert not verdict.publish
+    assert snapshot.current(world.root) == world.first
+    assert await world.history.pending() == len(refresher._waiting) == PATIENCE * 30
 
 
 async def test_a_forgotten_user_teaches_nothing(world: World) -> None:
@@ -134,22 +164,21 @@ async def test_a_forgotten_user_teaches_nothing(world: World) -> None:
 
 
 async def test_too_few_to_judge_by_wait_until_there_are_enough(world: World) -> None:
-    await world.post(users=6, step=3)
-    refresher = await gathered(world.refresher(), 6 * 8)
+    await world.post(users=2, step=3)
+    refresher = await gathered(world.refresher(), 2 * 8)
     assert refresher._due()
     verdict = await refresher.refresh()
     assert verdict is not None
-    assert verdict.cases == 6
-    assert await world.history.pending() == 6 * 8
+    assert verdict.cases == 7
+    assert await world.history.pending() == 2 * 8
     refresher._since -= refresher.schedule.seconds
     assert not refresher._due(), "nothing has come since"
     await world.post(users=6, step=3, prefix="v")
-    await gathered(refresher, 12 * 8)
+    await gathered(refresher, 8 * 8)
     assert refresher._due()
     verdict = await refresher.refresh()
     assert verdict is not None
-    assert verdict.cases == 12
-    assert await world.history.pending() == 0
+    assert verdict.cases > CONFIG.cases
 
 
 async def test_what_waits_for_a_verdict_is_bounded_and_drops_the_forgotten(world: World) -> None:
@@ -176,7 +205,7 @@ async def test_a_kind_nobody_knows_is_passed_over(world: World) -> None:
     refresher = await gathered(world.refresher(), 40 * 9)
     verdict = await refresher.refresh()
     assert verdict is not None
-    assert verdict.cases == 40
+    assert verdict.cases == 7 * len(refresher._judged)
 
 
 async def test_what_a_dead_worker_held_is_taken_over(world: World) -> None:
@@ -186,8 +215,10 @@ async def test_what_a_dead_worker_held_is_taken_over(world: World) -> None:
     heir.consumer, heir.reclaim_after = "heir", 1.0
     await asyncio.sleep(1.1)
     await gathered(heir, 40 * 8)
-    assert (await heir.refresh()) is not None
-    assert await world.history.pending() == 0
+    verdict = await heir.refresh()
+    assert verdict is not None
+    assert verdict.publish, verdict.reason
+    assert await world.history.pending() == 8 * len(heir._judged)
 
 
 async def test_a_candidate_of_an_outdated_snapshot_is_not_published(world: World) -> None:

@@ -9,7 +9,11 @@ import pytest
 
 from benchmarks.corpus import Corpus
 from benchmarks.protocols import cold_item, loo
+from benchmarks.refreshing import Refreshing, trained
 from benchmarks.stream import Stream
+from models import recipe
+from models.refresh import RefreshConfig
+from models.snapshot import POPULARITY
 from models.split import histories
 
 
@@ -68,3 +72,18 @@ def test_cold_items_are_in_no_training(corpus: Corpus) -> None:
         assert set(case.targets.tolist()) == set(corpus.histories[user].rows.tolist()) & set(cold.tolist())
         assert not case.support.ordered  # the targets lie before and after its events
     assert part.task.unordered
+
+
+def test_every_event_teaches_once_or_waits(corpus: Corpus) -> None:
+    stream = Stream(corpus)
+    content = np.random.default_rng(0).normal(size=(corpus.items, 4)).astype(np.float32)
+    corpus.__dict__["content"] = content  # without a text encoder
+    plan = recipe.plan({"width": 8, "heads": 2, "rank": 4, "length": 5, "epochs": 1}, hold_out=False)
+    snapshot = trained(stream.before(36), content, plan, lambda text: None)
+    refreshing = Refreshing(stream, snapshot, 12, 0, RefreshConfig(cases=4))
+    tried, published = refreshing.learn(36, 72)
+    assert tried == 3
+    assert published
+    learned = refreshing.snapshot.tensors[POPULARITY].sum() - snapshot.tensors[POPULARITY].sum()
+    assert learned == 36 - refreshing.waiting.total()
+    assert set(refreshing.waiting) >= refreshing.judged

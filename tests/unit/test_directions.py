@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from models import directions
-from models.directions import principal_directions
+from models.directions import principal_directions, summarise, summarise_more
 from models.episode import History
 
 
@@ -44,3 +44,19 @@ def test_fewer_users_than_directions_are_no_trouble() -> None:
     placed, strengths = principal_directions(users, items=5, rank=16, seed=0)
     assert placed.shape == (5, 16)
     assert strengths.shape == (16,)
+
+
+def test_a_summary_takes_in_what_changes_as_if_it_had_known() -> None:
+    """New users, and old ones with more events, need no other user's history."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.permutation(60)[: rng.integers(4, 30)] for _ in range(50)]
+    everyone = [History(rows, np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32)) for rows in drawn]
+    was = [
+        one.take(slice(0, len(one.rows) // 2 if at < 10 else 0 if at < 20 else None)) for at, one in enumerate(everyone)
+    ]
+    known = summarise([one for one in was if len(one.rows)], items=60, rank=55, seed=0)
+    factor, takers = summarise_more(*known, list(zip(was[:20], everyone[:20], strict=True)))
+    whole, counts = summarise(everyone, items=60, rank=55, seed=0)
+    torch.testing.assert_close(takers, counts)
+    torch.testing.assert_close(factor @ factor.T, whole @ whole.T, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(factor.norm(dim=0)[:20], whole.norm(dim=0)[:20], atol=1e-3, rtol=1e-3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from models.items import OPTIMISM, ItemTower, log_popularity
+from models.items import ItemTower, log_popularity
 
 N, D = 200, 8
 
@@ -63,15 +63,24 @@ def test_residual_dropout_leaves_some_items_to_their_text() -> None:
     assert tower.eval()()[1].eq(10.0).all()
 
 
-def test_new_items_are_hoped_to_do_better_than_expected_and_the_more_so_the_less_texts_tell() -> None:
+def test_new_items_begin_where_their_text_lets_expect_them() -> None:
     tower, _ = started()
-    expected = tower.expected
     with torch.no_grad():
-        tower.bias.copy_(expected[:, -1])
-    torch.testing.assert_close(tower.cold(expected)[1], expected[:, -1])
-    with torch.no_grad():
-        tower.bias.add_(torch.tensor([1.0, -1.0]).repeat(N // 2))
-    torch.testing.assert_close(tower.cold(expected)[1], expected[:, -1] + OPTIMISM)
+        tower.bias.add_(5.0)  # what is known of others does not lift them
+    torch.testing.assert_close(tower.cold(tower.expected)[1], tower.slope * tower.expected[:, -1] + tower.cold_bias)
+
+
+def test_without_a_text_directions_are_trusted_and_who_knows_nothing_stays() -> None:
+    expected = torch.zeros(3, 5)
+    expected[0] = torch.tensor([1.0, 0.0, 0.0, 0.0, 0.3])
+    tower = ItemTower(expected, 4, 0.0)
+    before = tower.residual[2].detach().clone()
+    directions = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    tower.start(directions, torch.tensor([0.5, 0.1, 0.0]))
+    torch.testing.assert_close(tower.residual[0], torch.tensor([-0.5, 0.5, 0.0, 0.0]))
+    torch.testing.assert_close(tower.residual[1], directions[1])
+    assert before.any()
+    torch.testing.assert_close(tower.residual[2], before)
 
 
 def test_popularity_counts_by_its_logarithm() -> None:

@@ -12,11 +12,12 @@ import torch
 from models import snapshot
 from models.episode import History
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
+from models.gate import Measured, judge, measure
 from models.item import Item
 from models.learner import Learner
 from models.meta import OuterLoop
 from models.recipe import Plan, plan
-from models.refresh import RefreshConfig, Stopped, catalogue_of, judge, refresh
+from models.refresh import Fresh, RefreshConfig, Stopped, catalogue_of, deal, refresh
 from models.replay import build_replay
 from models.snapshot import Snapshot
 from models.words import Words
@@ -33,6 +34,11 @@ def walks(users: int, seed: int, step: int) -> list[History]:
     starts = np.random.default_rng(seed).integers(0, ITEMS, users)
     rows = [(start + step * np.arange(8)) % ITEMS for start in starts]
     return [History(row.astype(np.int64), np.zeros(8, np.int64), np.ones(8, np.float32)) for row in rows]
+
+
+def new(histories: Sequence[History]) -> list[Fresh]:
+    """All of them by users who were not there before."""
+    return [Fresh(history, len(history.rows)) for history in histories]
 
 
 def content_of(count: int) -> torch.Tensor:
@@ -78,54 +84,110 @@ def ndcg(learner: Learner, histories: Sequence[History]) -> float:
     return evaluate(LearnerRanker(learner), leave_one_out(histories), [10])["NDCG@10"]
 
 
-def learner_of(given: Snapshot, tensors: dict[str, torch.Tensor]) -> Learner:
+def measured(learner: Learner, histories: Sequence[History]) -> Measured:
+    cases = leave_one_out(histories)
+    return measure(LearnerRanker(learner).scores([case.support for case in cases]), cases)
+
+
+def learner_of(tensors: dict[str, torch.Tensor]) -> Learner:
     learner = Learner(PLAN.learner, tensors["tower.expected"].float())
     learner.load_state_dict({name: tensors[name].float() for name in learner.state_dict()})
     return learner.eval()
 
 
 def test_a_new_habit_is_learned_and_the_old_one_kept(trained: Snapshot) -> None:
-    new, old = walks(100, 5, 3), walks(100, 6, 1)
+    fresh, old = new(walks(100, 5, 3)), walks(100, 6, 1)
     before = Learner.restore(trained)
-    done = refresh(trained, new, trained.items, {}, CONFIG)
-    after = learner_of(trained, done.tensors)
+    done = refresh(trained, fresh, trained.items, {}, CONFIG)
+    after = learner_of(done.tensors)
     assert done.verdict.publish, done.verdict.reason
-    assert done.verdict.candidate == pytest.approx(ndcg(after, new))
+    cases = [case for at in done.judges for case in fresh[at].cases(CONFIG.each)]
+    assert done.verdict.cases == len(cases)
+    assert done.verdict.candidate == pytest.approx(evaluate(LearnerRanker(after), cases, [10])["NDCG@10"], abs=1e-6)
     assert ndcg(after, walks(100, 7, 3)) > ndcg(before, walks(100, 7, 3)) + 0.2
     assert ndcg(after, old) > 0.8 * ndcg(before, old)
 
 
 def test_what_is_held_out_was_not_trained_on(trained: Snapshot) -> None:
-    """Events that follow from nothing cannot be foreseen: had the gate trained on them, the candidate would shine."""
+    """Whatever the judges took, and of whatever kind their events are, the candidate is the same."""
+    for config, change in ((RefreshConfig(), "rows"), (CONFIG, "kinds")):
+        fresh = new(walks(60, 8, 3))
+        done = refresh(trained, fresh, trained.items, {}, config)
+        assert 0 < len(done.judges) <= 30
+        for at in done.judges:
+            column = getattr(fresh[at].history, change)
+            column[:] = (column * 7 + 3) % ITEMS
+        again = refresh(trained, fresh, trained.items, {}, config)
+        assert again.judges == done.judges
+        for name, tensor in done.tensors.items():
+            torch.testing.assert_close(tensor, again.tensors[name], msg=f"{name}, {change}")
+
+
+def test_who_judged_teaches_the_next_time() -> None:
+    fresh = new(walks(40, 8, 1))
+    _, judges, _ = deal(fresh, CONFIG)
+    after = [one._replace(judged=at in judges) for at, one in enumerate(fresh)]
+    assert not judges & deal(after, CONFIG)[1]
+
+
+def test_of_a_known_user_the_new_events_alone_are_counted_and_judged_by(trained: Snapshot) -> None:
+    fresh = [Fresh(history, 2) for history in walks(60, 8, 1)]
+    teachers, judges, cases = deal(fresh, CONFIG)
+    assert len(teachers) + len(judges) == 60
+    assert len(cases) == 2 * len(judges)
+    assert {len(case.support.rows) for case in cases} == {6, 7}
+    done = refresh(trained, fresh, trained.items, {}, RefreshConfig())
+    assert done.tensors["popularity"].sum() == ITEMS + 2 * len(teachers)
+    assert done.tensors["trend.taken"].sum() == 2 * len(teachers)
+
+
+def test_what_became_popular_is_recommended_more_at_once(trained: Snapshot) -> None:
+    """No meta-step: item 7 is what half of all likes go to now."""
     rng = np.random.default_rng(0)
-    users = walks(60, 8, 1)
-    for user in users:
-        user.rows[-1] = rng.choice(np.setdiff1d(np.arange(ITEMS), user.rows))
-    assert refresh(trained, users, trained.items, {}, CONFIG).verdict.candidate < 0.5
+    rows = [np.array([rng.integers(8, ITEMS), 7]) for _ in range(200)]
+    fresh = new([History(row, np.zeros(2, np.int64), np.ones(2, np.float32)) for row in rows])
+    done = refresh(trained, fresh, trained.items, {}, RefreshConfig())
+    assert done.verdict.publish, done.verdict.reason
+    rise = learner_of(done.tensors).tower.bias - Learner.restore(trained).tower.bias
+    assert int(rise.argmax()) == 7
+    assert rise[7] > 1
 
 
 def test_a_worse_candidate_is_refused(trained: Snapshot) -> None:
     current, ruined = Learner.restore(trained), Learner.restore(trained)
     with torch.no_grad():
         ruined.tower.residual.normal_()
-    cases = leave_one_out(walks(50, 9, 1))
-    verdict = judge(current, ruined, cases, tolerance=0.01)
+    before, after = (measured(learner, walks(50, 9, 1)) for learner in (current, ruined))
+    verdict = judge(before, after, tolerance=1.0)
     assert not verdict.publish
     assert "worse" in verdict.reason
-    assert judge(current, current, cases, tolerance=0.0).publish
+    assert judge(before, before, tolerance=0.0).publish
+
+
+def test_chance_is_told_from_loss() -> None:
+    """As likely, and an NDCG@10 that is down by less than its error."""
+    rng = np.random.default_rng(0)
+    before = rng.random(100)
+    noise = rng.normal(0, 0.1, 100)
+    likelihood = np.zeros(100)
+    for loss, publish in ((0.005, True), (0.03, False)):
+        after = before + noise - noise.mean() - loss
+        assert judge(Measured(before, likelihood), Measured(after, likelihood), 1.0).publish is publish
+    assert not judge(Measured(before, likelihood), Measured(before + 1, likelihood - 1e-3), 1.0).publish
 
 
 def test_a_candidate_that_is_not_finite_is_refused(trained: Snapshot) -> None:
     broken = Learner.restore(trained)
     with torch.no_grad():
         broken.prior.fill_(torch.nan)
-    verdict = judge(Learner.restore(trained), broken, leave_one_out(walks(50, 9, 1)), tolerance=0.01)
+    before, after = (measured(learner, walks(50, 9, 1)) for learner in (Learner.restore(trained), broken))
+    verdict = judge(before, after, tolerance=1.0)
     assert not verdict.publish
     assert "not finite" in verdict.reason
 
 
 def test_too_few_events_bring_no_verdict(trained: Snapshot) -> None:
-    done = refresh(trained, walks(3, 1, 1), trained.items, {}, CONFIG)
+    done = refresh(trained, new(walks(3, 1, 1)), trained.items, {}, CONFIG)
     assert not done.verdict.publish
     assert "too few" in done.verdict.reason
 
@@ -136,11 +198,11 @@ def test_new_items_join_with_their_text(trained: Snapshot) -> None:
     items = catalogue_of(trained, put)
     assert [item.id for item in items[ITEMS:]] == ["new"]
     assert items[3].title == "Renamed"
-    done = refresh(trained, walks(100, 5, 3), items, {"new": vector}, CONFIG)
-    after = learner_of(trained, done.tensors)
+    done = refresh(trained, new(walks(100, 5, 3)), items, {"new": vector}, CONFIG)
+    after = learner_of(done.tensors)
     assert after.catalogue()[0].shape == (ITEMS + 1, 16)
     assert done.tensors["popularity"].shape == (ITEMS + 1,)
-    assert done.tensors["popularity"].sum() == ITEMS + 100
+    assert done.tensors["popularity"].sum() == ITEMS + 8 * (100 - len(done.judges))
     said = Learner.restore(trained).expect(["New on shelf 3"], torch.from_numpy(vector)[None])
     torch.testing.assert_close(done.tensors["tower.expected"][-1].float(), said[0], atol=1e-3, rtol=1e-2)
     assert said.abs().sum() > 0
@@ -149,9 +211,9 @@ def test_new_items_join_with_their_text(trained: Snapshot) -> None:
 
 def test_it_stops_when_told(trained: Snapshot) -> None:
     with pytest.raises(Stopped):
-        refresh(trained, walks(50, 5, 3), trained.items, {}, CONFIG, stop=lambda: True)
+        refresh(trained, new(walks(50, 5, 3)), trained.items, {}, CONFIG, stop=lambda: True)
 
 
 def test_a_refresh_repeats(trained: Snapshot) -> None:
-    runs = [refresh(trained, walks(50, 5, 3), trained.items, {}, CONFIG).verdict for _ in range(2)]
+    runs = [refresh(trained, new(walks(50, 5, 3)), trained.items, {}, CONFIG).verdict for _ in range(2)]
     assert runs[0] == runs[1]
