@@ -61,6 +61,11 @@ class RatingTask:
         return out
 
     @property
+    def levels(self) -> NDArray[np.float64]:
+        """The different ratings that were given, ascending."""
+        return np.unique(np.concatenate([rated.values for rated in self.train])).astype(np.float64)
+
+    @property
     def mean(self) -> float:
         """The mean rating."""
         return float(np.concatenate([rated.values for rated in self.train]).mean())
@@ -76,11 +81,20 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class FittedRater:
-    """A rating model after training. `epochs` is where validation was best, to train so long again on more data."""
+    """A rating model after training. `epochs` is where validation was best, to train so long again on more data.
+
+    `variants` are the same training read in another way, tested beside it.
+    """
 
     predictor: Predictor
     epochs: int = 0
     notes: dict[str, float] = field(default_factory=dict)
+    variants: dict[str, Predictor] = field(default_factory=dict)
+
+    @property
+    def readings(self) -> dict[str, Predictor]:
+        """All ways to read it, by what is appended to a test's name."""
+        return {"": self.predictor} | {f" | {name}": variant for name, variant in self.variants.items()}
 
 
 class Rater(Protocol):

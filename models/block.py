@@ -75,7 +75,8 @@ class AdaptationBlock(nn.Module):
     fast weights are a vector: what do all events say together?
     """
 
-    def __init__(self, d: int, heads: int, steps: int, dropout: float, residual: bool) -> None:
+    def __init__(self, d: int, heads: int, steps: int, dropout: float, residual: bool, quiet: bool) -> None:
+        """`quiet`: begin beside a recall, as `start` has it."""
         super().__init__()
         self.heads, self.residual = heads, residual
         self.norm = nn.RMSNorm(d)
@@ -87,7 +88,10 @@ class AdaptationBlock(nn.Module):
         self.feed_norm = nn.RMSNorm(d)
         self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * d, d))
         self.dropout = nn.Dropout(dropout)
-        self.start()
+        if quiet:
+            self.start()
+        else:
+            torch.nn.init.normal_(self.value.weight, std=d**-0.5)
 
     @torch.no_grad()
     def start(self) -> None:
@@ -141,9 +145,8 @@ class Recall(nn.Module):
     users cannot learn what it begins with; what they learn is added.
     """
 
-    def __init__(self, rank: int, steps: int, dropout: float = 0.0) -> None:
+    def __init__(self, rank: int, steps: int) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
         self.loop = InnerLoop(GATHERERS, 1, rank, steps, -5.0, 0.0)
         self.voice = nn.Parameter(torch.tensor([0.5, 0.7]))  # even a low rating says what a user looks at
         self.filter = nn.Parameter(torch.zeros(GATHERERS, rank))
@@ -169,5 +172,5 @@ class Recall(nn.Module):
     ) -> Tensor:
         """Item vectors of the events, (B, T, rank), and their preference, (B, T), to (B, readers, rank)."""
         voice = self.voice[0] + self.voice[1] * preference
-        read: Tensor = self.loop.average(self.dropout(voice[:, :, None] * taken), strength, support, readers, steps)
+        read: Tensor = self.loop.average(voice[:, :, None] * taken, strength, support, readers, steps)
         return (read * self.filter[:, None]).sum(1)

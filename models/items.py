@@ -55,13 +55,16 @@ class ItemTower(nn.Module):
     def start(self, directions: Tensor, trust: Tensor) -> None:
         """Begin from where the interactions alone would put the items, as far as they can be trusted.
 
-        The residual is what the text does not say: v = (1 - trust) e + trust * direction.
+        The residual is what the text does not say: v = (1 - trust) e + trust * direction. An item without a text has
+        nothing else to be trusted, and one of which nothing at all is known stays where it is, at random.
 
         Args:
             directions: (N, d), unit vectors; 0 for an untouched item.
             trust: how far an item's interactions outweigh its text, from 0 for an untouched item to 1, (N,).
         """
-        self.residual.copy_(trust[:, None] * (directions - self.expected[:, :-1]))
+        trust = torch.where(self.described, trust, 1.0)[:, None]
+        known = self.described | directions.any(-1)
+        self.residual.copy_(torch.where(known[:, None], trust * (directions - self.expected[:, :-1]), self.residual))
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on their text alone."""

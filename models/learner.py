@@ -41,7 +41,7 @@ class LearnerConfig:
     length: int = 100
     dropout: float = 0.2
     residual_dropout: float = 0.2
-    recall_dropout: float = 0.0
+    recall: bool = True  # beside the blocks; without one these are all there is
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Self:
@@ -67,14 +67,19 @@ class Learner(nn.Module):
         self.tower = ItemTower(expected, config.rank, config.residual_dropout)
         self.enter = nn.Linear(config.rank, config.width, bias=False)
         self.leave = nn.Linear(config.width, config.rank, bias=False)
-        self.recall = Recall(config.rank, config.steps, config.recall_dropout)
+        self.recall = Recall(config.rank, config.steps) if config.recall else None
         self.kind_vectors = nn.Parameter(torch.zeros(KIND_SLOTS, config.width))
         self.kind_strengths = nn.Parameter(torch.zeros(KIND_SLOTS))
         self.register_buffer("kind_shares", torch.zeros(KIND_SLOTS))
         self.preference_power = nn.Parameter(torch.zeros(()))
         self.blocks = nn.ModuleList(
             AdaptationBlock(
-                config.width, config.heads, config.steps, config.dropout, residual=number < config.blocks - 1
+                config.width,
+                config.heads,
+                config.steps,
+                config.dropout,
+                residual=not config.recall or number < config.blocks - 1,
+                quiet=config.recall,
             )
             for number in range(config.blocks)
         )
@@ -84,7 +89,7 @@ class Learner(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
         with torch.no_grad():  # the blocks begin on the leading directions, and quietly beside the recall
             torch.nn.init.eye_(self.enter.weight)
-            torch.nn.init.eye_(self.leave.weight).mul_(0.1)
+            torch.nn.init.eye_(self.leave.weight).mul_(0.1 if config.recall else 1.0)
 
     @classmethod
     def restore(cls, snapshot: Snapshot) -> Learner:
@@ -93,15 +98,6 @@ class Learner(nn.Module):
         learner = cls(config, snapshot.tensors[EXPECTED].float(), Words.of(snapshot.tensors))
         learner.load_state_dict({name: snapshot.tensors[name].float() for name in learner.state_dict()})
         return learner.eval()
-
-    @torch.no_grad()
-    def start_at_random(self) -> None:
-        """Begin with nothing known of the items, and with blocks that speak at once, beside a recall of equal heads."""
-        torch.nn.init.normal_(self.tower.residual, std=self.config.rank**-0.5)
-        torch.nn.init.zeros_(self.tower.bias)
-        torch.nn.init.zeros_(self.tower.slope)
-        torch.nn.init.eye_(self.leave.weight)
-        torch.nn.init.constant_(self.recall.filter, 3.0)
 
     def differentiate(self, first_order: bool) -> None:
         """Whether an outer gradient takes the inner gradients for constants (first-order MAML) or goes through them."""
@@ -194,6 +190,7 @@ class Learner(nn.Module):
             stream = block(stream, sign, strength, support, last and number == len(self.blocks) - 1, steps)
         evidence = (strength * support.mask).cumsum(-1)[:, -stream.shape[1] :, None]
         said = self.leave(self.out_norm(stream))
-        said = said + self.recall(taken, support.preference, strength, support, stream.shape[1], steps)
+        if self.recall is not None:
+            said = said + self.recall(taken, support.preference, strength, support, stream.shape[1], steps)
         users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
         return users

@@ -42,7 +42,6 @@ class OuterConfig(LossConfig):
     """
 
     algorithm: Algorithm = "maml"
-    closed_start: bool = True  # begin where closed forms put the items and the recall, not at random
     task_steps: int = 5  # Reptile's gradient steps on a batch, before the meta-parameters follow
     follow: float = 1.0  # Reptile's epsilon at first: the share of the way they follow
     rate: float = 1.5e-3

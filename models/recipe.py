@@ -86,8 +86,9 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     for they are soon learned by heart. A high rank where the catalogue is small enough to score with it; of few users
     nearly all the rank there is.
 
-    Many short histories begin at random instead: there most pairs of items were taken together by one user alone, so
-    that directions made of them already know the very answers that training would ask for, and it learns nothing else.
+    Of many short histories the blocks alone are trained, with no recall, and items move freely: there most pairs of
+    items were taken together by one user alone, so that what reads them in high rank knows the very answers that
+    training asks for, and learns them by heart.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
@@ -95,8 +96,8 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length)}
     if length == 20 and not few:
         return size | {
-            "closed_start": False, "dropout": 0.5, "recall_dropout": 0.5, "rank": 64, "heads": 2, "rate": 2e-3,
-            "residual_rate": 1.0, "weight_decay": 0.05, "half": True,
+            "recall": False, "dropout": 0.5, "rank": 64, "heads": 2, "rate": 2e-3, "residual_rate": 1.0,
+            "weight_decay": 0.05, "half": True,
         }  # fmt: skip
     size |= {
         "dropout": 0.5 if length == 20 else 0.4 if few else 0.2,
@@ -130,9 +131,8 @@ def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
 def begin(plan: Plan, texts: Sequence[str], content: Tensor, warm: Sequence[History]) -> tuple[Learner, Tensor]:
     """A learner before the first meta-step, and the items' popularity, (N,).
 
-    With a closed start, biases begin as log popularity, item vectors as principal directions as far as these can be
-    trusted and as what the text lets expect for the rest, the recall as ridge regression. Else all but what the text
-    lets expect begins at random.
+    Item vectors begin as principal directions as far as these can be trusted and as what the text lets expect for the
+    rest; with a recall, this begins as ridge regression and the biases as log popularity.
 
     Args:
         texts: what the items say, (N,).
@@ -147,12 +147,10 @@ def begin(plan: Plan, texts: Sequence[str], content: Tensor, warm: Sequence[Hist
     torch.manual_seed(plan.outer.seed)
     learner = Learner(plan.learner, expected, words)
     learner.meet(count_kinds(warm))
-    if not plan.outer.closed_start:
-        learner.start_at_random()
-        return learner, popularity
-    learner.tower.start_biases(popularity)
     learner.tower.start(directions, trust)
-    learner.recall.start(strengths)
+    if learner.recall is not None:
+        learner.tower.start_biases(popularity)
+        learner.recall.start(strengths)
     return learner, popularity
 
 

@@ -76,15 +76,11 @@ def train(
     residual_dropout: Annotated[
         float | None, typer.Option(min=0.0, max=0.9, help="Share of the items that stand on their text alone.")
     ] = None,
-    recall_dropout: Annotated[
-        float | None, typer.Option(min=0.0, max=0.9, help="Share of what the recall reads that is dropped.")
-    ] = None,
-    closed_start: Annotated[
+    recall: Annotated[
         bool | None,
         typer.Option(
-            "--closed-start/--random-start",
-            show_default="random for many short histories",
-            help="Begin where closed forms put the items, or at random.",
+            show_default="yes, but for many short histories",
+            help="A linear recall of the items' own vectors beside the blocks, begun in closed form.",
         ),
     ] = None,
     shuffled: Annotated[
@@ -134,7 +130,7 @@ def train(
     wanted: dict[str, Any] = {
         "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,
         "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
-        "residual_dropout": residual_dropout, "recall_dropout": recall_dropout, "closed_start": closed_start,
+        "residual_dropout": residual_dropout, "recall": recall,
         "shuffled": shuffled, "averaging": averaging,
         "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
     }  # fmt: skip

@@ -54,12 +54,7 @@ class Embedding(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """(...,) -> (..., blocks * E)."""
-        out = []
-        for name, block in self.blocks.items():
-            slots = block[rows]
-            there = (slots > 0).float()[..., None]
-            out.append((self.tables[name][slots] * there).sum(-2) / there.sum(-2).clamp(min=1))
-        return torch.cat(out, -1)
+        return looked_up(dict(self.tables), {name: block[rows] for name, block in self.blocks.items()})
 
 
 class MeLU(nn.Module):
@@ -78,13 +73,25 @@ class MeLU(nn.Module):
 
     def features(self, users: Tensor, rows: Tensor) -> Tensor:
         """(...,) users and (..., R) rows -> (..., R, d)."""
-        item = self.item(rows)
-        user = self.user(users)[..., None, :].expand(*item.shape[:-1], -1)
-        return torch.cat([user, item], -1)
+        return beside(self.user(users), self.item(rows))
 
     def forward(self, users: Tensor, rows: Tensor) -> Tensor:
         """Predicted ratings, (..., R)."""
         return decide(dict(self.decision), self.features(users, rows))
+
+
+def looked_up(tables: Parameters, slots: dict[str, Tensor]) -> Tensor:
+    """The mean embedding of the slots' categories, block beside block: (..., slots) each -> (..., blocks * E)."""
+    out = []
+    for name, chosen in slots.items():
+        there = (chosen > 0).float()[..., None]
+        out.append((tables[name][chosen] * there).sum(-2) / there.sum(-2).clamp(min=1))
+    return torch.cat(out, -1)
+
+
+def beside(user: Tensor, item: Tensor) -> Tensor:
+    """A user's features, (..., d), before those of each item, (..., R, d)."""
+    return torch.cat([user[..., None, :].expand(*item.shape[:-1], -1), item], -1)
 
 
 def decide(decision: Parameters, features: Tensor) -> Tensor:

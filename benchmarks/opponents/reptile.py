@@ -1,44 +1,81 @@
 """Reptile on MeLU's network (Nichol et al. 2018, arXiv:1803.02999): every parameter takes gradient steps on a user's
 ratings, and the initialisation moves towards where the users of a batch end, on average.
 
-Letters: B users, R ratings, Q queries.
+A user's ratings touch few of the embeddings; only those are copied for the user and moved.
+
+Letters: B users, R ratings, S slots, L categories a user touches, E width of one embedding, Q queries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.func import functional_call, grad, vmap
+from torch.func import grad, vmap
 
 from benchmarks.opponents.maml import MOST
-from benchmarks.opponents.melu import MeLU, Parameters, Ratings, masked_error, predicted
+from benchmarks.opponents.melu import MeLU, Parameters, Ratings, beside, decide, looked_up, masked_error, predicted
 from benchmarks.opponents.stopping import train_until_best
 from benchmarks.rating import Episode, FittedRater, Rated, RatingTask, validated
 from benchmarks.task import Limits, Say, Settings
 
 BATCH = 16
 
+Slots = dict[str, Tensor]
 
-def adapted(network: MeLU, ratings: Ratings, rate: float, steps: int) -> Parameters:
-    """Each user's parameters after `steps`, each with a leading B."""
 
-    def one(user: Tensor, rows: Tensor, values: Tensor, mask: Tensor) -> Parameters:
+class Touched(NamedTuple):
+    """The categories that B users touch, and their features counted in these."""
+
+    categories: dict[str, Tensor]  # a block: (B, L), 0 first and for none
+    user: Slots  # (B, S)
+    item: Slots  # (B, R, S)
+
+    @classmethod
+    def of(cls, network: MeLU, users: Tensor, rows: Tensor) -> Touched:
+        """Of (B,) users and (B, R) rows."""
+        said = {name: block[users][:, None] for name, block in network.user.blocks.items()}
+        said |= {name: block[rows] for name, block in network.item.blocks.items()}
+        categories, slots = {}, {}
+        for name, block in said.items():
+            found = [torch.unique(torch.cat([one.new_zeros(1), one.flatten()]), return_inverse=True) for one in block]
+            categories[name] = torch.nn.utils.rnn.pad_sequence([one for one, _ in found], batch_first=True)
+            slots[name] = torch.stack([places[1:] for _, places in found]).view_as(block)
+        user = {name: slots[name][:, 0] for name in network.user.blocks}
+        return cls(categories, user, {name: slots[name] for name in network.item.blocks})
+
+
+def copied(network: MeLU, touched: Touched) -> Parameters:
+    """What each user may move, each with a leading B."""
+    tables = {name: table for part in (network.user, network.item) for name, table in part.tables.items()}
+    B = len(next(iter(touched.categories.values())))
+    out = {name: tables[name].detach()[categories] for name, categories in touched.categories.items()}
+    return out | {name: layer.detach().expand(B, *layer.shape) for name, layer in network.decision.items()}
+
+
+def read(own: Parameters, user: Slots, item: Slots) -> Tensor:
+    """One user's ratings by parameters of the user's own, (R,)."""
+    return decide(own, beside(looked_up(own, user), looked_up(own, item)))
+
+
+def adapted(start: Parameters, touched: Touched, values: Tensor, mask: Tensor, rate: float, steps: int) -> Parameters:
+    """Each user's parameters after `steps` on these ratings, (B, R)."""
+
+    def one(own: Parameters, user: Slots, item: Slots, values: Tensor, mask: Tensor) -> Parameters:
         def wrong(parameters: Parameters) -> Tensor:
-            return masked_error(functional_call(network, parameters, (user, rows)), values, mask)
+            return masked_error(read(parameters, user, item), values, mask)
 
-        parameters = {name: parameter.detach() for name, parameter in network.named_parameters()}
         for _ in range(steps):
-            slope = grad(wrong)(parameters)
-            parameters = {name: parameter - rate * slope[name] for name, parameter in parameters.items()}
-        return parameters
+            slope = grad(wrong)(own)
+            own = {name: parameter - rate * slope[name] for name, parameter in own.items()}
+        return own
 
-    out: Parameters = vmap(one)(*ratings)
+    out: Parameters = vmap(one)(start, touched.user, touched.item, values, mask)
     return out
 
 
@@ -52,17 +89,37 @@ class ReptilePredictor:
 
     def read(self, support: Ratings, query: Ratings) -> Tensor:
         """(B, Q)."""
-
-        def one(own: Parameters, user: Tensor, rows: Tensor) -> Tensor:
-            found: Tensor = functional_call(self.network, own, (user, rows))
-            return found
-
-        out: Tensor = vmap(one)(adapted(self.network, support, self.rate, self.steps), query.users, query.rows)
+        count = support.rows.shape[1]
+        touched = Touched.of(self.network, support.users, torch.cat([support.rows, query.rows], 1))
+        known = touched._replace(item={name: slots[:, :count] for name, slots in touched.item.items()})
+        own = adapted(copied(self.network, touched), known, support.values, support.mask, self.rate, self.steps)
+        asked = {name: slots[:, count:] for name, slots in touched.item.items()}
+        out: Tensor = vmap(read)(own, touched.user, asked)
         return out
 
     def predict(self, episodes: Sequence[Episode]) -> list[NDArray[np.float32]]:
         """(Q,) each."""
         return predicted(self.read, episodes)
+
+
+@torch.no_grad()
+def meta_step(network: MeLU, ratings: Ratings, rate: float, steps: int, follow: float) -> float:
+    """Move the initialisation towards where these users end, `follow` of the way; gives the squared way."""
+    touched = Touched.of(network, ratings.users, ratings.rows)
+    start = copied(network, touched)
+    ends = adapted(start, touched, ratings.values, ratings.mask, rate, steps)
+    moved = 0.0
+    for part in (network.user, network.item):
+        for name, table in part.tables.items():
+            way = (ends[name] - start[name]).flatten(0, 1) / len(ratings.users)
+            step = torch.zeros_like(table).index_add_(0, touched.categories[name].flatten(), way)
+            table.add_(follow * step)
+            moved += float(step.square().sum())
+    for name, layer in network.decision.items():
+        step = ends[name].mean(0) - layer
+        layer.add_(follow * step)
+        moved += float(step.square().sum())
+    return moved
 
 
 class Reptile:
@@ -104,12 +161,7 @@ class Reptile:
                 some = [
                     Rated(one.user, one.rows[which], one.values[which]) for one, which in zip(batch, kept, strict=True)
                 ]
-                with torch.no_grad():
-                    ends = adapted(network, Ratings.of(some), settings["local_rate"], settings["steps"])
-                    for name, parameter in network.named_parameters():
-                        step = ends[name].mean(0) - parameter
-                        parameter.add_(follow * step)
-                        moved += float(step.square().sum())
+                moved += meta_step(network, Ratings.of(some), settings["local_rate"], settings["steps"], follow)
             return moved
 
         best = train_until_best(

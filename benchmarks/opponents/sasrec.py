@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from benchmarks.measure import validated
 from benchmarks.opponents.transformer import Transformer
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
+from models.directions import principal_directions
 from models.episode import History, Support, pack, windows
 from models.recipe import sized
 
@@ -71,6 +72,7 @@ class SASRec:
             "rate": (1e-3, 5e-4, 2e-3),
             "weight_decay": (0.01, 0.0, 0.1),
             "normalised": (True, False),
+            "start": ("directions", "random"),  # of the items: as ours may begin, or with nothing known
             "smoothing": (0.0, 0.1),
             "shuffled": (0.5, 0.0, 0.8) if task.unordered else (0.0,),
         }
@@ -81,6 +83,9 @@ class SASRec:
         rng = np.random.default_rng(seed)
         shape = {name: settings[name] for name in ("width", "blocks", "heads", "length", "dropout", "normalised")}
         network = Transformer(task.corpus.items, **shape).to(limits.device)
+        if settings["start"] == "directions":
+            found, _ = principal_directions(task.train, task.corpus.items, settings["width"], seed)
+            network.place(found.to(limits.device))
         optimiser = torch.optim.AdamW(network.parameters(), settings["rate"], weight_decay=settings["weight_decay"])
         ranker = TransformerRanker(network)
         best, best_epoch, kept = -1.0, 0, network.state_dict()

@@ -53,6 +53,12 @@ class Transformer(nn.Module):
         self.log_temperature = nn.Parameter(torch.zeros(()))
         self.dropout = nn.Dropout(dropout)
 
+    @torch.no_grad()
+    def place(self, directions: Tensor) -> None:
+        """Begin with the items at these unit vectors, (N, d); those at 0 stay where they are."""
+        placed = directions * (1.0 if self.normalised else self.items.norm(dim=-1).mean())
+        self.items.copy_(torch.where(directions.any(-1, keepdim=True), placed, self.items))
+
     def table(self) -> Tensor:
         """The item vectors, (N, d)."""
         return F.normalize(self.items, dim=-1) if self.normalised else self.items

@@ -93,11 +93,11 @@ def rated(corpus: Corpus) -> list[Rated]:
 
 
 def item_features(corpus: Corpus) -> Features:
-    """Genres, director, actors and certificate, as MeLU has them."""
+    """Genres, director, actors, certificate and year, as MeLU has them."""
     table = _beside(corpus, "items").with_columns(pl.col("item_id").cast(pl.String))
     order = pl.DataFrame({"item_id": [item.id for item in corpus.dataset.items]})
     joined = order.join(table, on="item_id", how="left", maintain_order="left")
-    blocks = {name: _categories(joined[name], ", ") for name in ("genres", "director", "actors", "certificate")}
+    blocks = {name: _categories(joined[name], ", ") for name in ("genres", "director", "actors", "certificate", "year")}
     return Features(blocks)
 
 

@@ -1,7 +1,8 @@
 """The rating protocol's way from the command line to a finished file.
 
 The settings are searched inside the warm set; the chosen ones train on all of it, as many epochs as were best, and are
-tested with every seed.
+tested with every seed. Each state is tested twice: with the ratings as a model gives them, and read at the median
+(benchmarks/median.py), with cuts that are found inside the warm set too.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ import numpy as np
 
 from benchmarks.corpus import Corpus
 from benchmarks.cost import Cost
+from benchmarks.median import MedianPredictor
 from benchmarks.opponents.bias import Bias
+from benchmarks.opponents.innerloop_rating import InnerLoopRater
 from benchmarks.opponents.maml import MAML
 from benchmarks.opponents.reptile import Reptile
 from benchmarks.opponents.svd import SVDpp
@@ -27,10 +30,10 @@ from benchmarks.search import draw
 from benchmarks.sweep import machine
 from benchmarks.task import Limits, Say
 
-# The learner joins here once it has a rating head: a Rater named "innerloop".
 RATERS: dict[str, Rater] = {
     rater.name: rater
     for rater in (
+        InnerLoopRater(),
         Bias("bias", content=False),
         Bias("bias-content", content=True),
         SVDpp(),
@@ -64,7 +67,8 @@ def run(options: argparse.Namespace, say: Say) -> None:
             if done is None or done["settings"] != best["settings"]:
                 epochs = int(best["notes"].get("epochs", 0))
                 record, fitted = trained(rater, final, best, seed, limits, say, epochs)
-                runs.put(record | {"part": "all warm", "trial": -1, "tests": tested(fitted, final, tests, say)})
+                figures = tested(fitted, final, tests, best["cuts"], say)
+                runs.put(record | {"part": "all warm", "trial": -1, "tests": figures})
     runs.merge()
     runs.outcome = outcome(runs, options.resamples, "MAE")
     runs.save()
@@ -81,6 +85,7 @@ def chosen(rater: Rater, task: RatingTask, seed: int, trials: int, limits: Limit
             say(f"{rater.name}, seed {seed}, trial {number + 1}/{len(drawn)}: {settings}")
             record, fitted = trained(rater, task, {"settings": settings}, seed, limits, say, None)
             record |= {"part": "search", "trial": number, "validation": validated(fitted.predictor, task)}
+            record |= {"cuts": cut(fitted, task)}
             say(f"{rater.name}: validation MAE {record['validation']:.4f} after {record['train_seconds']:.1f} s")
             runs.put(record)
         found.append(record)
@@ -106,22 +111,35 @@ def trained(
     }, fitted
 
 
-def tested(fitted: FittedRater, task: RatingTask, tests: dict[str, list[Episode]], say: Say) -> Record:
-    """The figures of each state."""
+def cut(fitted: FittedRater, task: RatingTask) -> dict[str, list[float]]:
+    """For each state and way to read, where the median turns to the next level."""
+    return {
+        state + name: MedianPredictor.fitted(reading, episodes, task.levels).cuts.tolist()
+        for state, episodes in task.validation.items()
+        for name, reading in fitted.readings.items()
+    }
+
+
+def tested(
+    fitted: FittedRater, task: RatingTask, tests: dict[str, list[Episode]], cuts: dict[str, list[float]], say: Say
+) -> Record:
+    """The figures of each state, for each way to read, as it is and at the median."""
     out: Record = {}
     for state, episodes in tests.items():
-        with Cost() as evaluating:
-            found = errors(fitted.predictor, episodes, task.low, task.high)
-        figures = {
-            "MAE": float(found["MAE"].mean()),
-            "RMSE": float(np.sqrt(found["MSE"].mean())),
-            "NDCG@5": float(found["NDCG@5"].mean()),
-        }
-        say(f"    {state}: " + ", ".join(f"{name} {figure:.4f}" for name, figure in figures.items()))
-        out[state] = {
-            "figures": figures,
-            "cases": len(episodes),
-            "evaluate_seconds": evaluating.seconds,
-            "users": {name: pack(values) for name, values in found.items()},
-        }
+        for name, reading in fitted.readings.items():
+            at_median = MedianPredictor(reading, task.levels, np.array(cuts[state + name]))
+            for label, predictor in ((state, reading), (f"{state}, median", at_median)):
+                with Cost() as evaluating:
+                    found = errors(predictor, episodes, task.low, task.high)
+                figures = {"MAE": float(found["MAE"].mean()), "RMSE": float(np.sqrt(found["MSE"].mean()))}
+                if predictor is reading:  # five levels order nothing: NDCG is of the ratings as they are
+                    figures["NDCG@5"] = float(found["NDCG@5"].mean())
+                told = ", ".join(f"{metric} {figure:.4f}" for metric, figure in figures.items())
+                say(f"    {label}{name}: {told}")
+                out[label + name] = {
+                    "figures": figures,
+                    "cases": len(episodes),
+                    "evaluate_seconds": evaluating.seconds,
+                    "users": {metric: pack(values) for metric, values in found.items()},
+                }
     return out

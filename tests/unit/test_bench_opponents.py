@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from benchmarks.corpus import Corpus
 from benchmarks.opponents.bias import item_biases
 from benchmarks.opponents.content_knn import ContentNeighbours, cosines, expected_popularity
 from benchmarks.opponents.innerloop import Placed, cut, place
+from benchmarks.opponents.innerloop_rating import InnerLoopRater
 from benchmarks.opponents.maml import adapted
-from benchmarks.opponents.melu import MeLU, decide
+from benchmarks.opponents.melu import MeLU, Ratings, decide
 from benchmarks.opponents.recency import RecencyEASE, faded
+from benchmarks.opponents.reptile import ReptilePredictor, meta_step
 from benchmarks.opponents.sasrec import TransformerRanker, loss
 from benchmarks.opponents.transformer import Transformer
-from benchmarks.protocols import loo
+from benchmarks.protocols import loo, ratings
 from benchmarks.protocols.melu import episodes
 from benchmarks.rating import Features, Rated, RatingTask, ndcg
 from benchmarks.task import Limits
@@ -182,6 +185,70 @@ def test_maml_steps_down_the_gradient() -> None:
         return torch.autograd.grad(decide(layers_after, features).sum(), layers["weight0"])[0]
 
     assert not torch.allclose(outer(plain), outer(whole))
+
+
+def test_our_rater_reads_all_states_and_is_read_at_the_median_too() -> None:
+    """On ratings that genres and users' ages explain."""
+    rng = np.random.default_rng(0)
+    users, items = 60, 50
+    genre, year, age = (rng.integers(1, most, size) for most, size in ((4, items), (9, items), (3, users)))
+    liked = (genre[None] == age[:, None]) * 2 + rng.integers(1, 4, (users, items))  # 1 to 5
+    named = {name: rng.integers(0, 5, (items, 2)) for name in ("director", "actors", "certificate")}
+    features = Features({"genres": genre[:, None], "year": year[:, None]} | named)
+    about = Features(dict.fromkeys(("gender", "age", "occupation"), age[:, None]))
+
+    def rated(who: range, what: range) -> list[Rated]:
+        return [Rated(user, np.array(what), liked[user, what.start : what.stop].astype(np.float32)) for user in who]
+
+    states = {
+        "user-cold": episodes(rated(range(40, users), range(40)), None),
+        "both": episodes(rated(range(40, users), range(36, items)), None),
+    }
+    content = np.eye(4, 8, dtype=np.float32)[genre]
+    task = RatingTask(rated(range(40), range(40)), states, features, about, content, 1.0, 5.0)
+    rater = InnerLoopRater()
+    settings = {name: values[0] for name, values in rater.space().items()} | {"factors": 3}
+    fitted = rater.fit(task, settings, 0, Limits("cpu", 3), print)
+    found = ratings.cut(fitted, task)
+    assert set(found) == {"user-cold", "both", "user-cold | K = 0", "both | K = 0"}
+    tests = ratings.tested(fitted, task, states, found, print)
+    mean = np.abs(liked - liked.mean()).mean()
+    for state in states:
+        assert tests[state]["figures"]["MAE"] < 0.9 * mean
+        assert tests[f"{state}, median"]["figures"]["MAE"] <= tests[state]["figures"]["MAE"]
+        assert set(tests[f"{state}, median | K = 0"]["figures"]) == {"MAE", "RMSE"}
+
+
+def test_reptile_moves_to_where_its_users_end_on_average() -> None:
+    """Against autograd on the whole network, a user at a time; what no user touches stays."""
+    torch.manual_seed(0)
+    users = Features({"age": np.array([[1], [2], [1]])})
+    items = Features({"genre": np.array([[1, 3], [2, 0], [0, 0], [4, 1], [5, 0]])})
+    network = MeLU(users, items, 4, 6, 3.0)
+    batch = Ratings.of(
+        [
+            Rated(0, np.array([0, 1, 2]), np.array([5, 1, 3], np.float32)),
+            Rated(1, np.array([3, 0]), np.array([2, 4], np.float32)),
+        ]
+    )
+    ends = []
+    for at in range(2):
+        own = deepcopy(network)
+        there = batch.mask[at] > 0
+        for _ in range(3):
+            wrong = (own(batch.users[at], batch.rows[at, there]) - batch.values[at, there]).square().mean()
+            slopes = torch.autograd.grad(wrong, list(own.parameters()))
+            with torch.no_grad():
+                for parameter, slope in zip(own.parameters(), slopes, strict=True):
+                    parameter -= 0.1 * slope
+        ends.append(own)
+    found = ReptilePredictor(network, 0.1, 3).read(batch, batch)
+    before = deepcopy(network)
+    meta_step(network, batch, 0.1, 3, 0.5)
+    for moved, start, *own in zip(*(one.parameters() for one in (network, before, *ends)), strict=True):
+        torch.testing.assert_close(moved, start + 0.5 * (torch.stack(own).mean(0) - start))
+    torch.testing.assert_close(network.item.tables["genre"][5], before.item.tables["genre"][5], rtol=0, atol=0)
+    torch.testing.assert_close(found[0], ends[0](batch.users[0], batch.rows[0]))
 
 
 def test_ndcg_is_of_the_true_ratings_and_ties_count_against() -> None:

@@ -124,14 +124,18 @@ def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
 
 
-def test_many_short_histories_begin_at_random(tmp_path: Path) -> None:
+def test_many_short_histories_are_left_to_the_blocks(tmp_path: Path) -> None:
     file = tmp_path / "many.csv"
     rows = [f"u{user},i{(user + at) % 50}" for user in range(1001) for at in range(4)]
     file.write_text("user,item\n" + "\n".join(rows) + "\n")
     many = read(file)
     size = sized(many)
-    assert (size["closed_start"], size["rank"], size["recall_dropout"]) == (False, 64, 0.5)
+    assert (size["recall"], size["rank"], size["residual_rate"]) == (False, 64, 1.0)
     learner, _ = begin(plan(size), [""] * 50, torch.zeros(50, 4), split(many, SplitConfig()).warm)
+    assert learner.recall is None
     assert not learner.tower.bias.any()
     chosen = plan(size | {"epochs": 6, "rate": 1e-2, "shuffled": 0.0, "averaging": 0.5})
-    assert follow(many, np.zeros((50, 4), np.float32), chosen).metrics["validation NDCG@10"] > 0.5
+    trained = follow(many, np.zeros((50, 4), np.float32), chosen)
+    assert trained.metrics["validation NDCG@10"] > 0.5
+    loaded = Learner.restore(written(tmp_path, many, trained))
+    assert loaded.recall is None
