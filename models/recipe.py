@@ -98,7 +98,7 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length)}
     if length == 20 and not few:
         return size | {
-            "recall": False, "dropout": 0.5, "rank": 64, "heads": 2, "rate": 2e-3, "residual_rate": 1.0,
+            "recall": False, "dropout": 0.5, "rank": 64, "heads": 2, "rate": 1e-3, "residual_rate": 1.0,
             "weight_decay": 0.05, "half": True,
         }  # fmt: skip
     size |= {
