@@ -119,12 +119,14 @@ def ratings(data: str, outcome: Outcome) -> Iterator[Row]:
 
 
 def periods(data: str, outcome: Outcome) -> Iterator[Row]:
-    """Refreshed against frozen, and against trained from nothing: quality, then cost."""
+    """Refreshed against frozen, and against trained from nothing: in quality and cost, where that is finished."""
     metric = outcome["metric"]
     models = outcome["tests"]["all periods"]
     ours = models["refreshed"]
     for name, goal in (("frozen", REFRESHED), ("retrained", RETRAINED)):
-        known = models[name]
+        known = models.get(name, {})
+        if "ours against it" not in known:
+            return
         ratio = ours["figures"][metric] / known["figures"][metric]
         yield Row(
             f"time, {data}: {metric}, refreshed against {name}",

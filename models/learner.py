@@ -85,9 +85,9 @@ class Learner(nn.Module):
         )
         self.out_norm = nn.RMSNorm(config.width)
         self.prior = nn.Parameter(torch.zeros(config.rank))
-        self.shrinkage_logit = nn.Parameter(torch.tensor(2.5))
+        self.shrinkage_logit = nn.Parameter(torch.tensor(2.5 if config.recall else -3.0))
         self.dropout = nn.Dropout(config.dropout)
-        with torch.no_grad():  # the blocks begin on the leading directions, and quietly beside the recall
+        with torch.no_grad():  # the blocks begin on the leading directions; beside a recall quietly, else at full voice
             torch.nn.init.eye_(self.enter.weight)
             torch.nn.init.eye_(self.leave.weight).mul_(0.1 if config.recall else 1.0)
 

@@ -84,5 +84,10 @@ def test_a_turn_changes_no_score() -> None:
     with torch.no_grad():
         learner.recall.filter.fill_(2.0)  # it weighs directions one by one: a turn is seen unless it weighs them alike
         before = scores(learner, histories)
-        learner.turn(torch.linalg.qr(torch.randn(RANK, RANK)).Q)
+        new = [found.detach() for found in learner.catalogue(learner.expect(["Item 3"], torch.ones(1, 12)))]
+        rotation = torch.linalg.qr(torch.randn(RANK, RANK)).Q
+        learner.turn(rotation)
     torch.testing.assert_close(scores(learner, histories), before, atol=1e-4, rtol=1e-4)
+    vectors, biases = learner.catalogue(learner.expect(["Item 3"], torch.ones(1, 12)))
+    torch.testing.assert_close(vectors, new[0] @ rotation.T, atol=1e-4, rtol=1e-4)  # items to come are turned as well
+    torch.testing.assert_close(biases, new[1])
