@@ -88,8 +88,8 @@ def page(found: list[dict[str, Any]], folder: Path) -> str:
         "# Benchmarks",
         "",
         "Made by `make report` from [the runs](../benchmarks/results); do not edit. Every unseen item is ranked, ties",
-        "count against the ranker, and the settings of every model are searched on validation figures alone, as many",
-        "trials for each. In brackets behind a ratio: its 95% interval, by the paired bootstrap over users.",
+        "count against the ranker, and settings are searched on validation figures alone, in as many trials as is said.",
+        "In brackets behind a ratio: its 95% interval, by the paired bootstrap over users.",
         "",
     ]
     for protocol, title in TITLES.items():
@@ -115,7 +115,7 @@ def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
     name = f"{protocol}-{about['data']}.png"
     plots.draw(one, folder / name)
     lines += ["", f"![{title}]({name})", "", "Chosen settings:", ""]
-    lines += settings_list(outcome)
+    lines += settings_list(outcome, one["runs"])
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return [*lines, "", f"{when}; {'; '.join(machines)}.", ""]
 
@@ -175,15 +175,17 @@ def ratio(known: dict[str, Any]) -> str:
     return f"{versus['ours'] / versus['theirs']:.3f} ({versus['ratio_low']:.3f} to {versus['ratio_high']:.3f})"
 
 
-def settings_list(outcome: dict[str, Any]) -> list[str]:
-    """Each model's chosen settings, once."""
+def settings_list(outcome: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
+    """Each model's chosen settings, once, and of how many trials they are the best."""
     seen: dict[str, dict[str, Any]] = {}
     for models in outcome["tests"].values():
         seen |= {model: known["settings"] for model, known in models.items() if ", K = " not in model}
-    return [
-        f"- {model}: " + (", ".join(f"{name} {value}" for name, value in settings.items()) or "none")
-        for model, settings in seen.items()
-    ]
+    lines = []
+    for model, settings in seen.items():
+        trials = len({run["trial"] for run in runs if run["model"] == model and run["trial"] >= 0})
+        said = ", ".join(f"{name} {value}" for name, value in settings.items()) or "none"
+        lines.append(f"- {model}, of {trials} trial{'' if trials == 1 else 's'}: {said}")
+    return lines
 
 
 if __name__ == "__main__":
