@@ -88,7 +88,7 @@ def page(found: list[dict[str, Any]], folder: Path) -> str:
         "# Benchmarks",
         "",
         "Made by `make report` from [the runs](../benchmarks/results); do not edit. Every unseen item is ranked, ties",
-        "count against the ranker, and settings are searched on validation figures alone, in as many trials as is said.",
+        "count against the ranker; settings are searched on validation figures alone, in as many trials as is said.",
         "In brackets behind a ratio: its 95% interval, by the paired bootstrap over users.",
         "",
     ]
