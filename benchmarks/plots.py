@@ -17,6 +17,7 @@ from benchmarks.outcome import ERRORS
 mpl.use("Agg")  # no window is ever opened
 
 WIDTH, HEIGHT, DOTS = 5.2, 3.6, 110
+ACROSS = 2  # panels in a row
 STYLE: Any = {
     "axes.prop_cycle": cycler(color=list(mpl.color_sequences["tab10"][1:])),  # the first, blue, is ours
     "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.alpha": 0.3, "font.size": 9,
@@ -38,8 +39,12 @@ def draw(one: dict[str, Any], path: Path) -> None:
 def bars(outcome: dict[str, Any], path: Path) -> None:
     """A panel a test: the figure of each model."""
     tests = outcome["tests"]
-    figure, axes = plt.subplots(1, len(tests), figsize=(WIDTH * len(tests), HEIGHT), squeeze=False)
-    for ax, (test, models) in zip(axes[0], tests.items(), strict=True):
+    across = min(len(tests), ACROSS)
+    down = -(-len(tests) // across)
+    figure, axes = plt.subplots(down, across, figsize=(WIDTH * across, HEIGHT * down), squeeze=False)
+    for ax in axes.flat[len(tests) :]:
+        ax.set_axis_off()
+    for ax, (test, models) in zip(axes.flat, tests.items(), strict=False):
         sign = -1 if outcome["metric"] in ERRORS else 1  # the best at the top
         ranked = sorted(models.items(), key=lambda pair: sign * float(pair[1]["figures"][outcome["metric"]]))
         colours = ["tab:blue" if model.startswith(outcome["ours"]) else "0.6" for model, _ in ranked]
