@@ -81,7 +81,8 @@ def summarise_more(factor: Tensor, takers: Tensor, changed: Sequence[tuple[Histo
 
     What changes is sum_u s'_u^(-1/2) x'_u x'_u^T - s_u^(-1/2) x_u x_u^T, a few signed rows beside B, so the new
     singular vectors lie in the span of both: an eigenproblem as wide as B and twice the users (as in Brand 2006), and
-    no other history is needed. Exact as long as B's width keeps all directions.
+    no other history is needed. Exact as long as B's width keeps all directions
+    and the histories are whole.
 
     Args:
         factor: (N, r).

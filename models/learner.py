@@ -3,8 +3,8 @@
 Each block IS an inner loop. Every event makes a key (what it was about) and a value (what it says); fast weights adapt
 to the pairs seen so far and are read at the event's own query. An event that speaks against its item enters the stream
 negated; keys and queries undo the sign, values keep it, so that "disliked this" and "liked this" are about the same
-thing and say the opposite. What the blocks say at the newest event, and what the recall of the items' own vectors says
-beside them, make the user vector u; score(u, i) = u . v_i + b_i.
+thing and say the opposite. What the blocks say at the newest event, and what the recall of the items' own vectors,
+where there is one, says beside them, make the user vector u; score(u, i) = u . v_i + b_i.
 
 Letters: B users, T events, N items, M new items, C content width, d width of the blocks, r rank of item and user
 vectors.
