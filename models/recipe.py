@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from models.dataset import Dataset
-from models.directions import principal_directions, summarise
+from models.directions import read_directions, summarise
 from models.episode import History
 from models.evaluate import Case, LearnerRanker, cold_user, leave_one_out, mean_ndcg
 from models.items import log_popularity
@@ -130,7 +130,13 @@ def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
     return Plan(LearnerConfig(**only(LearnerConfig)), OuterConfig(**only(OuterConfig)), split_config)
 
 
-def begin(plan: Plan, texts: Sequence[str], content: Tensor, warm: Sequence[History]) -> tuple[Learner, Tensor]:
+def begin(
+    plan: Plan,
+    texts: Sequence[str],
+    content: Tensor,
+    warm: Sequence[History],
+    summary: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Learner, Tensor]:
     """A learner before the first meta-step, and the items' popularity, (N,).
 
     Item vectors begin as principal directions as far as these can be trusted and as what the text lets expect for the
@@ -140,10 +146,12 @@ def begin(plan: Plan, texts: Sequence[str], content: Tensor, warm: Sequence[Hist
         texts: what the items say, (N,).
         content: content vectors, (N, C), of the items with a text.
         warm: the histories to train on.
+        summary: of these histories, as `summarise` gives it, where it is made already.
     """
     popularity = count_popularity(warm, len(content))
     trust = popularity / (popularity + TRUSTED_AT)
-    directions, strengths = principal_directions(warm, len(content), plan.learner.rank, plan.outer.seed)
+    summary = summary or summarise(warm, len(content), plan.learner.rank, plan.outer.seed)
+    directions, strengths = read_directions(*summary)
     wanted = torch.cat([directions, log_popularity(popularity)[:, None]], 1)
     words, expected = Words.fit(texts, content, wanted, trust)
     torch.manual_seed(plan.outer.seed)
@@ -179,12 +187,13 @@ def follow(
             f"too little to learn from: {len(dataset.interactions.users)} users and {len(dataset.interactions)} "
             "interactions; at least some users must have 3 interactions or more"
         )
-    learner, popularity = begin(plan, [item.said for item in dataset.items], torch.from_numpy(content), parts.warm)
+    factor, takers = summarise(parts.warm, len(content), plan.learner.rank, plan.outer.seed)
+    texts = [item.said for item in dataset.items]
+    learner, popularity = begin(plan, texts, torch.from_numpy(content), parts.warm, (factor, takers))
     loop = OuterLoop(learner, plan.outer, popularity)
     best = train(
         loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress
     )
-    factor, takers = summarise(parts.warm, len(content), plan.learner.rank, plan.outer.seed)
     return Trained(
         learner,
         learner.tensors()

@@ -130,8 +130,7 @@ def train(
     wanted: dict[str, Any] = {
         "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,
         "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
-        "residual_dropout": residual_dropout, "recall": recall,
-        "shuffled": shuffled, "averaging": averaging,
+        "residual_dropout": residual_dropout, "recall": recall, "shuffled": shuffled, "averaging": averaging,
         "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
     }  # fmt: skip
     chosen = {name: value for name, value in wanted.items() if value is not None}
