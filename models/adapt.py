@@ -121,13 +121,22 @@ def average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, 
     return prior + gain * (summed - mass * held)
 
 
-def recency_weights(
-    strength: Tensor, mask: Tensor, ordered: Tensor, decay: Tensor, shrinkage: Tensor, readers: int
+def support_weights(
+    strength: Tensor,
+    mask: Tensor,
+    ordered: Tensor,
+    decay: Tensor,
+    shrinkage: Tensor,
+    readers: int,
+    likeness: Tensor | None = None,
 ) -> Tensor:
     """Weights a_(q, t) of the events each reader may see: its strength, fading with how many events ago it was.
 
     The weights of one reader sum to less than 1, for they are divided by their sum plus a shrinkage: the fewer events
     a user has, the nearer to the prior the fast weights stay, and step sizes up to 2 cannot diverge on unit keys.
+
+    With a likeness each reader fits the events like itself best, and others hardly (locally weighted learning, Atkeson
+    et al. 1997). Where that is exp(beta q . k) and the key a constant, one whole step from 0 is softmax attention.
 
     Args:
         strength: (B, T), positive.
@@ -136,6 +145,7 @@ def recency_weights(
         decay: the fading an event, per head, (H,), at least 0.
         shrinkage: pseudo-events behind the prior, per head, (H,), positive.
         readers: Q; the readers sit at the last Q events, each seeing itself and what came before.
+        likeness: of each event to each reader, (B, H, Q, T), positive; 1 for a pseudo-event.
     Returns:
         (B, H, Q, T).
     """
@@ -146,4 +156,6 @@ def recency_weights(
     fading = torch.exp(-decay[:, None, None] * age.clamp(min=0))  # (H, Q, T)
     kernel = torch.where(ordered[:, None, None, None], fading, 1.0) * (age >= 0)
     raw = kernel * (strength * mask)[:, None, None, :]
+    if likeness is not None:
+        raw = raw * likeness
     return raw / (raw.sum(-1, keepdim=True) + shrinkage[:, None, None])

@@ -15,20 +15,26 @@ from models import adapt
 from models.episode import Support
 
 GATHERERS = 3
+SHARP = 1.85  # the logit of a sharpness of 2
 
 
 class InnerLoop(nn.Module):
-    """Fast weights with their meta-parameters: the prior W_0, a step size a step and head, and how events fade."""
+    """Fast weights with their meta-parameters: the prior W_0, a step size a step and head, what weighs the events."""
 
     def __init__(
-        self, heads: int, key_width: int, value_width: int, steps: int, slowest: float, fastest: float
+        self, heads: int, key_width: int, value_width: int, steps: int, slowest: float, fastest: float, local: bool
     ) -> None:
-        """`slowest`, `fastest`: the logits of the heads' fading an event, spread between these."""
+        """Args:
+        slowest, fastest: the logits of the heads' fading an event, spread between these.
+        local: whether a reader weighs events by how like its query their keys are, exp(sharpness q . k), and fits an
+            affine map to them: keys and queries are [1, k] / sqrt(2) then.
+        """
         super().__init__()
-        self.W0 = nn.Parameter(torch.zeros(heads, value_width, key_width))
+        self.W0 = nn.Parameter(torch.zeros(heads, value_width, key_width + local))
         self.step_logits = nn.Parameter(torch.zeros(steps, heads))
         self.decay_logits = nn.Parameter(torch.linspace(slowest, fastest, heads))
         self.shrinkage_logits = nn.Parameter(torch.zeros(heads))
+        self.sharpness_logits = nn.Parameter(torch.full((heads,), SHARP)) if local else None
         self.first_order = False  # whether training takes the inner gradients for constants; what is read is the same
 
     def forward(
@@ -40,7 +46,12 @@ class InnerLoop(nn.Module):
         (B, H, Q, D) -> (B, H, Q, V).
         """
         readers = queries.shape[2]
-        weights = self.weigh(strength, support, readers)
+        likeness = None
+        if self.sharpness_logits is not None:
+            sharpness = F.softplus(self.sharpness_logits)[:, None, None]
+            likeness = torch.exp((sharpness * queries) @ keys.transpose(-1, -2))
+            keys, queries = (F.pad(one, (1, 0), value=1.0) * 0.5**0.5 for one in (keys, queries))
+        weights = self.weigh(strength, support, readers, likeness)
         etas = self.step_sizes(steps)
         if readers > 1:
             return adapt.read(self.W0, keys, values, weights, etas, queries, first_order=self.first_order)
@@ -56,23 +67,24 @@ class InnerLoop(nn.Module):
         """(K, H), each between 0 and 2."""
         return 2 * torch.sigmoid(self.step_logits[:steps])
 
-    def weigh(self, strength: Tensor, support: Support, readers: int) -> Tensor:
-        """What each of the last Q events makes of those before it, (B, H, Q, T)."""
-        return adapt.recency_weights(
+    def weigh(self, strength: Tensor, support: Support, readers: int, likeness: Tensor | None = None) -> Tensor:
+        """What each of the last Q events makes of those before it, (B, H, Q, T); as `likeness` is."""
+        return adapt.support_weights(
             strength,
             support.mask,
             support.ordered,
             F.softplus(self.decay_logits),
             F.softplus(self.shrinkage_logits),
             readers,
+            likeness,
         )
 
 
 class AdaptationBlock(nn.Module):
     """Two inner loops over the events, then a feed-forward layer; all residual, on a normalised stream.
 
-    `relate` has learned keys: what do the events that are like this one say? `gather` has one constant key, so that its
-    fast weights are a vector: what do all events say together?
+    `relate` has learned keys and is local: what do the events that are like this one say? `gather` has one constant
+    key, so that its fast weights are a vector: what do all events say together?
     """
 
     def __init__(self, d: int, heads: int, steps: int, dropout: float, residual: bool, quiet: bool) -> None:
@@ -83,8 +95,8 @@ class AdaptationBlock(nn.Module):
         self.query_key = nn.Linear(d, 2 * d)
         self.value = nn.Linear(d, (1 + GATHERERS) * d, bias=False)
         self.out = nn.Linear((1 + GATHERERS) * d, d, bias=False)
-        self.relate = InnerLoop(self.heads, d // self.heads, d // self.heads, steps, -4.0, -0.5)
-        self.gather = InnerLoop(GATHERERS, 1, d, steps, -6.0, 1.0)
+        self.relate = InnerLoop(self.heads, d // self.heads, d // self.heads, steps, -4.0, -0.5, local=True)
+        self.gather = InnerLoop(GATHERERS, 1, d, steps, -6.0, 1.0, local=False)
         self.feed_norm = nn.RMSNorm(d)
         self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * d, d))
         self.dropout = nn.Dropout(dropout)
@@ -147,7 +159,7 @@ class Recall(nn.Module):
 
     def __init__(self, rank: int, steps: int) -> None:
         super().__init__()
-        self.loop = InnerLoop(GATHERERS, 1, rank, steps, -5.0, 0.0)
+        self.loop = InnerLoop(GATHERERS, 1, rank, steps, -5.0, 0.0, local=False)
         self.voice = nn.Parameter(torch.tensor([0.5, 0.7]))  # even a low rating says what a user looks at
         self.filter = nn.Parameter(torch.zeros(GATHERERS, rank))
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.adapt import adapt, average, read, recency_weights
+from models.adapt import adapt, average, read, support_weights
 
 B, H, T, D, V = 3, 2, 7, 5, 4
 
@@ -208,10 +208,10 @@ def test_first_and_second_order_differ_but_adapt_alike() -> None:
     assert not torch.allclose(gradients[0], gradients[1], rtol=1e-2)
 
 
-def test_recency_weights_fade_shrink_and_hide() -> None:
+def test_support_weights_fade_shrink_and_hide() -> None:
     strength = torch.tensor([[1.0, 1.0, 2.0, 1.0]])
     mask = torch.tensor([[False, True, True, True]])
-    weights = recency_weights(
+    weights = support_weights(
         strength, mask, torch.tensor([True]), torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), readers=2
     )
     assert weights.shape == (1, 2, 2, 4)
@@ -221,9 +221,23 @@ def test_recency_weights_fade_shrink_and_hide() -> None:
     torch.testing.assert_close(newest, torch.tensor([0, e**-2, 2 * e**-1, 1]) / (e**-2 + 2 * e**-1 + 1 + 1))
 
 
+def test_a_reader_who_weighs_by_likeness_reads_as_softmax_attention_does() -> None:
+    """One whole step from 0 with a constant key; the shrinkage is a logit that says nothing."""
+    g = torch.Generator().manual_seed(0)
+    queries, keys, values = (torch.randn(B, H, T, D, generator=g, dtype=torch.float64) for _ in range(3))
+    logits = 2 * queries @ keys.transpose(-1, -2)
+    one = torch.ones(B, T, dtype=torch.float64)
+    everyone, none, pseudo = one.bool(), torch.zeros(H, dtype=torch.float64), torch.ones(H, dtype=torch.float64)
+    weights = support_weights(one, everyone, everyone[:, 0], none, pseudo, T, torch.exp(logits))
+    found = average(torch.zeros(H, D, dtype=torch.float64), values, weights, torch.ones(1, H, dtype=torch.float64))
+    hidden = logits.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -torch.inf)
+    attention = torch.cat([hidden, torch.zeros(B, H, T, 1, dtype=torch.float64)], -1).softmax(-1)[..., :-1]
+    torch.testing.assert_close(found, attention @ values)
+
+
 def test_without_order_nothing_fades() -> None:
     strength, mask = torch.rand(1, 5) + 0.5, torch.ones(1, 5, dtype=torch.bool)
     decay, shrinkage = torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0])
-    weights = recency_weights(strength, mask, torch.tensor([False]), decay, shrinkage, readers=5)
+    weights = support_weights(strength, mask, torch.tensor([False]), decay, shrinkage, readers=5)
     torch.testing.assert_close(weights[:, 0], weights[:, 1])
     assert (weights[0, 0].triu(1) == 0).all()  # the future stays hidden

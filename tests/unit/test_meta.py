@@ -118,10 +118,11 @@ def test_first_order_maml_has_the_same_loss_and_leaves_what_forms_inner_gradient
     loss, through = slopes(loop())
     same, constant = slopes(loop(algorithm="fomaml"))
     assert same == loss
-    forming = {
-        name for name in through if name.endswith(("decay_logits", "shrinkage_logits", "value.weight", "recall.voice"))
-    }
-    assert len(forming) == 2 * 5 + 3  # of both blocks: two inner loops' fading and shrinkage, the values; the recall's
+    weighing = ("decay_logits", "shrinkage_logits", "sharpness_logits")
+    forming = {name for name in through if name.endswith((*weighing, "value.weight", "recall.voice"))}
+    assert (
+        len(forming) == 2 * (5 + 1) + 3
+    )  # of both blocks: five that weigh, and the values; of the recall two that weigh, and the voice
     reached, left = ({name for name, slope in of.items() if slope is not None} for of in (through, constant))
     assert reached - left == forming
     assert left < reached
