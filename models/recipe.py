@@ -84,30 +84,25 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     """What of the recipe depends on the data.
 
     Windows as long as three quarters of the histories, and batches of about as many events whatever the length. More
-    dropout where users are known from few events, or are few; with few of them also narrow blocks and a lower rate,
-    for they are soon learned by heart. A high rank where the catalogue is small enough to score with it; of few users
-    nearly all the rank there is.
+    dropout where users are known from few events, or are few.
 
-    Of many short histories the blocks alone are trained, with no recall, and items move freely: there most pairs of
-    items were taken together by one user alone, so that what reads them in high rank knows the very answers that
-    training asks for, and learns them by heart.
+    Of few users the learner begins as a linear item-item model, the recall, in nearly all the rank there is; its blocks
+    are narrow and its rate is low, for few users are soon learned by heart. Of many the blocks alone are trained, items
+    move freely, and what is kept is an average over the last epochs: a recall there comes to know pairs that one user
+    alone took together, the very answers that training asks for, and learns slower what follows what.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
-    few = len(counts) <= FEW_USERS
     size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length)}
-    if length == 20 and not few:
+    if len(counts) <= FEW_USERS:
         return size | {
-            "recall": False, "dropout": 0.5, "rank": 64, "heads": 2, "rate": 1e-3, "residual_rate": 1.0,
-            "weight_decay": 0.05, "half": True,
+            "recall": True, "dropout": 0.5 if length == 20 else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
+            "width": 16, "heads": 2, "rate": 5e-4, "half": False, "averaging": 0.98,
         }  # fmt: skip
-    size |= {
-        "dropout": 0.5 if length == 20 else 0.4 if few else 0.2,
-        "rank": 64 if len(dataset.items) > 30_000 else 384 if few else 256,
-        "rate": 5e-4 if few else 1.5e-3,
-        "half": not few,
-    }
-    return size | ({"width": 16, "heads": 2} if few else {})
+    return size | {
+        "recall": False, "dropout": 0.5 if length == 20 else 0.2, "rank": 64, "heads": 2, "rate": 2e-3,
+        "residual_rate": 1.0, "weight_decay": 0.05, "half": True, "averaging": 0.998 if length == 20 else 0.995,
+    }  # fmt: skip
 
 
 def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:

@@ -79,7 +79,7 @@ def train(
     recall: Annotated[
         bool | None,
         typer.Option(
-            show_default="yes, but for many short histories",
+            show_default="yes of up to 1,000 users",
             help="A linear recall of the items' own vectors beside the blocks, begun in closed form.",
         ),
     ] = None,

@@ -99,6 +99,7 @@ class InnerLoopContender:
 
         space = {
             "signed": (False, True) if task.corpus.dataset.report.kinds.get("rating") else (False,),
+            "recall": around("recall", True, False),
             "steps": around("steps", 1, 2),
             "rank": around("rank", 64, 256),
             "width": around("width", 64, 128),

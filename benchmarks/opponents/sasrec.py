@@ -9,6 +9,7 @@ Letters: B users, T events, P positions, N items.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,10 +70,11 @@ class SASRec:
             "blocks": (2, 1, 3),
             "heads": (2, 1, 4),
             "dropout": (0.5, 0.3, 0.2) if size["dropout"] == 0.5 else (0.2, 0.1, 0.3, 0.5),
-            "rate": (1e-3, 5e-4, 2e-3),
+            "rate": (2e-3, 1e-3, 5e-4),
             "weight_decay": (0.01, 0.0, 0.1),
             "normalised": (True, False),
             "start": ("directions", "random"),  # of the items: as ours may begin, or with nothing known
+            "averaging": (size["averaging"], 0.0),  # of the parameters, a step, as ours has it
             "smoothing": (0.0, 0.1),
             "shuffled": (0.5, 0.0, 0.8) if task.unordered else (0.0,),
         }
@@ -87,8 +89,9 @@ class SASRec:
             found, _ = principal_directions(task.train, task.corpus.items, settings["width"], seed)
             network.place(found.to(limits.device))
         optimiser = torch.optim.AdamW(network.parameters(), settings["rate"], weight_decay=settings["weight_decay"])
-        ranker = TransformerRanker(network)
-        best, best_epoch, kept = -1.0, 0, network.state_dict()
+        averaged = deepcopy(network)
+        ranker = TransformerRanker(averaged)
+        best, best_epoch, kept = -1.0, 0, averaged.state_dict()
         length = settings["length"]
         batch_size = max(8, min(128, EVENTS // length))
         for epoch in range(1, (limits.epochs or EPOCHS) + 1):
@@ -102,13 +105,16 @@ class SASRec:
                 step_loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
                 optimiser.step()
+                with torch.no_grad():
+                    for mean, parameter in zip(averaged.parameters(), network.parameters(), strict=True):
+                        mean.lerp_(parameter, 1 - settings["averaging"])
                 total, steps = total + float(step_loss.detach()), steps + 1
             figure = validated(ranker, task.validation)
             if figure > best:
                 best, best_epoch = figure, epoch
-                kept = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+                kept = {name: tensor.detach().clone() for name, tensor in averaged.state_dict().items()}
             say(f"  epoch {epoch}: loss {total / max(steps, 1):.3f}, NDCG@10 {figure:.4f} (best {best:.4f})")
             if epoch - best_epoch >= (limits.patience or PATIENCE):
                 break
-        network.load_state_dict(kept)
+        averaged.load_state_dict(kept)
         return Fitted(ranker, notes={"epochs": epoch, "best_epoch": best_epoch, "steps_an_epoch": steps})

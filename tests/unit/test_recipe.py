@@ -119,12 +119,12 @@ def test_an_unknown_choice_is_named() -> None:
 
 
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
-    few = {"rank": 384, "width": 16, "heads": 2, "rate": 5e-4, "half": False}
-    assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.5} | few
+    few = {"rank": 384, "width": 16, "heads": 2, "rate": 5e-4, "half": False, "recall": True}
+    assert sized(dataset) == {"length": 20, "batch_size": 128, "dropout": 0.5, "averaging": 0.98} | few
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
 
 
-def test_many_short_histories_are_left_to_the_blocks(tmp_path: Path) -> None:
+def test_many_users_are_left_to_the_blocks(tmp_path: Path) -> None:
     file = tmp_path / "many.csv"
     rows = [f"u{user},i{(user + at) % 50}" for user in range(1001) for at in range(4)]
     file.write_text("user,item\n" + "\n".join(rows) + "\n")
