@@ -102,7 +102,7 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     plan = recipe.plan(recipe.sized(corpus.dataset) | {"half": options.variant == "half"})
     rng = np.random.default_rng(0)
     drawn = windows(histories, plan.learner.length, plan.outer.batch_size, plan.outer.shuffled, rng, plan.outer.windows)
-    batches = list(islice(drawn, WARM + options.steps))
+    batches = [batch for batch, _ in islice(drawn, WARM + options.steps)]
     step = opponent(corpus, plan) if options.variant == "sasrec" else ours(corpus, plan, histories, options.variant)
     process = psutil.Process()
     before = peak = process.memory_info().rss

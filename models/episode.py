@@ -70,7 +70,8 @@ def windows(
     shuffled: float,
     rng: np.random.Generator,
     most: int | None = None,
-) -> Iterator[Support]:
+    settling: int = 0,
+) -> Iterator[tuple[Support, Tensor]]:
     """One epoch: every history cut into windows of at most `length` events at a random offset, in random order.
 
     A batch holds windows of like length, so that little of it is padding, and as many events as any other, so that each
@@ -82,8 +83,14 @@ def windows(
         shuffled: the share of users whose events are put in random order, so that the learner also meets histories
             without an order, such as a new user's import.
         most: windows taken of one user, at random, so that a few users with endless histories do not outweigh all.
+        settling: events at the start of an ordered window that are not to be foretold where the window begins in the
+            middle of a history: seen with nothing before it, the middle would pass for a beginning, and new users do
+            begin in their own way. The window that does begin a history is always taken then.
+    Yields:
+        A support set, and which of its events are to be foretold, (B, T) bool.
     """
     cuts: list[History] = []
+    skipped: list[int] = []
     for history in histories:
         count = len(history.rows)
         if count < 2:
@@ -94,8 +101,11 @@ def windows(
         edges = [0, *range(first, count, length), count] if first else [0, count]
         spans = [(a, b) for a, b in pairwise(edges) if b - a >= 2]
         if most is not None and len(spans) > most:
-            spans = [spans[at] for at in rng.permutation(len(spans))[:most]]
+            kept = spans[:1] if settling else []
+            others = spans[len(kept) :]
+            spans = kept + [others[at] for at in rng.permutation(len(others))[: most - len(kept)]]
         cuts += [events.take(slice(a, b)) for a, b in spans]
+        skipped += [settling if ordered and a > 0 else 0 for a, _ in spans]
     if not cuts:
         return
     lengths = np.array([len(cut.rows) for cut in cuts])
@@ -107,4 +117,6 @@ def windows(
     )
     for number in rng.permutation(len(batches)):
         if len(batches[number]):
-            yield pack([cuts[at] for at in batches[number]], length)
+            support = pack([cuts[at] for at in batches[number]], length)
+            place = support.mask.cumsum(1) - 1
+            yield support, support.mask & (place >= torch.tensor([skipped[at] for at in batches[number]])[:, None])

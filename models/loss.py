@@ -42,17 +42,19 @@ class Loss:
         share = (popularity + 1).sqrt()
         self.share = share / share.sum()
 
-    def __call__(self, batch: Support) -> Tensor:
+    def __call__(self, batch: Support, scored: Tensor | None = None) -> Tensor:
         """Softmax loss of what users went on to take, and what it takes to push down what they spoke against.
 
         In an episode without order every later event is as good a target as the next; in an ordered one, later targets
         count less by `horizon` an event. Each position's targets sum to a weight of 1. Where there are more positions
         than are scored, those with few shots are preferred in episodes without order: they stand for new users.
+
+        `scored`: which events are to be foretold, (B, T) bool; all of them unless given.
         """
         vectors, biases = self.learner.catalogue()
         users = self.learner(vectors, batch)[:, :-1]  # (B, T, d): what each event was predicted from
         weights = self._target_weights(batch)
-        at = self._positions(batch)
+        at = self._positions(batch, batch.mask if scored is None else scored)
         hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
         hit, weight = hits.flatten(0, 1)[at], weights.flatten(0, 1)[at]  # (P, T)
         normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases, batch.rows[batch.mask])
@@ -76,9 +78,9 @@ class Loss:
         liked = batch.mask & (batch.preference > 0)
         return fading * (ahead >= 0) * liked[:, None, :]
 
-    def _positions(self, batch: Support) -> Tensor:
+    def _positions(self, batch: Support, scored: Tensor) -> Tensor:
         """The positions to score, (P,), of the B * T."""
-        at = batch.mask.flatten().nonzero().squeeze(1)
+        at = scored.flatten().nonzero().squeeze(1)
         if len(at) <= self.config.positions:
             return at
         shots = batch.mask.cumsum(1) - 1

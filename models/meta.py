@@ -52,6 +52,7 @@ class OuterConfig(LossConfig):
     patience: int = 10  # epochs without a better validation before it stops
     shuffled: float = 0.5  # share of episodes whose events are put in random order
     windows: int = 2  # windows of one user an epoch, at most
+    settling: int = 0  # events not scored at the start of a window that begins in the middle of a history
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
     seed: int = 0
 
@@ -110,40 +111,42 @@ class OuterLoop:
         """One pass over the histories; gives the mean loss. `on_step` is told (step, steps, loss so far)."""
         self.learner.train()
         length, size = self.learner.config.length, self.config.batch_size
-        batches = list(windows(histories, length, size, self.config.shuffled, self.rng, self.config.windows))
+        config = self.config
+        batches = list(windows(histories, length, size, config.shuffled, self.rng, config.windows, config.settling))
         total = 0.0
-        for number, batch in enumerate(batches, 1):
-            total += self.meta_step(batch)
+        for number, (batch, scored) in enumerate(batches, 1):
+            total += self.meta_step(batch, scored)
             if on_step:
                 on_step(number, len(batches), total / number)
         self.epoch += 1
         return total / max(len(batches), 1)
 
-    def meta_step(self, batch: Support) -> float:
-        """Move the meta-parameters by the episodes of B users; gives their loss before."""
-        loss = self._reptile(batch) if self.config.algorithm == "reptile" else self._descend(batch)
+    def meta_step(self, batch: Support, scored: Tensor | None = None) -> float:
+        """Move the meta-parameters by the episodes of B users; gives their loss before. `scored` as `Loss` takes it."""
+        step = self._reptile if self.config.algorithm == "reptile" else self._descend
+        loss = step(batch, scored)
         with torch.no_grad():
             for name, parameter in self.learner.named_parameters():
                 self.average[name].lerp_(parameter, 1 - self.config.averaging)
         return loss
 
-    def _descend(self, batch: Support) -> float:
+    def _descend(self, batch: Support, scored: Tensor | None) -> float:
         """One step of the optimiser down the loss of these episodes; gives it."""
-        loss = self.loss(batch)
+        loss = self.loss(batch, scored)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.learner.parameters(), 5.0)
         self.optimiser.step()
         return float(loss.detach())
 
-    def _reptile(self, batch: Support) -> float:
+    def _reptile(self, batch: Support, scored: Tensor | None) -> float:
         """theta <- theta + epsilon (theta' - theta), theta' being where `task_steps` steps on these episodes lead.
 
         As in the paper the steps are Adam's without momentum, whose second moments pass from task to task. epsilon
         falls from `follow` linearly in the epochs, to 0 where they are used up.
         """
         start = [parameter.detach().clone() for parameter in self.learner.parameters()]
-        losses = [self._descend(batch) for _ in range(self.config.task_steps)]
+        losses = [self._descend(batch, scored) for _ in range(self.config.task_steps)]
         epsilon = self.config.follow * max(0.0, 1 - self.epoch / self.config.epochs)
         with torch.no_grad():
             for parameter, origin in zip(self.learner.parameters(), start, strict=True):

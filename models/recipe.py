@@ -87,21 +87,23 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     dropout where users are known from few events, or are few.
 
     Of few users the learner begins as a linear item-item model, the recall, in nearly all the rank there is; its blocks
-    are narrow and its rate is low, for few users are soon learned by heart. Of many the blocks alone are trained, items
-    move freely, and what is kept is an average over the last epochs: a recall there comes to know pairs that one user
-    alone took together, the very answers that training asks for, and learns slower what follows what.
+    are narrow, for few users are soon learned by heart. Of many the blocks alone are trained, items move freely, what
+    is kept is an average over some epochs, and the middles of long histories do not pass for beginnings. A recall there
+    comes to know pairs that one user alone took together, the very answers that training asks for, and learns slower
+    what follows what.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
-    size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length)}
+    short = length == 20
+    size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length), "heads": 2, "half": True}
     if len(counts) <= FEW_USERS:
         return size | {
-            "recall": True, "dropout": 0.5 if length == 20 else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
-            "width": 16, "heads": 2, "rate": 5e-4, "half": False, "averaging": 0.98,
+            "recall": True, "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
+            "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99, "settling": 0,
         }  # fmt: skip
     return size | {
-        "recall": False, "dropout": 0.5 if length == 20 else 0.2, "rank": 64, "heads": 2, "rate": 2e-3,
-        "residual_rate": 1.0, "weight_decay": 0.05, "half": True, "averaging": 0.998 if length == 20 else 0.995,
+        "recall": False, "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3, "residual_rate": 1.0,
+        "weight_decay": 0.05, "averaging": 0.998 if short else 0.995, "settling": 0 if short else 20,
     }  # fmt: skip
 
 

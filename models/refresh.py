@@ -205,7 +205,7 @@ def _train(
     done = 0
     while done < config.meta_steps:
         before = done
-        for batch in windows(histories, length, outer.batch_size, outer.shuffled, loop.rng):
+        for batch, _ in windows(histories, length, outer.batch_size, outer.shuffled, loop.rng):
             if stop():
                 raise Stopped
             loop.meta_step(batch)

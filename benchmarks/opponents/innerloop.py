@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from benchmarks.measure import validated
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
@@ -25,8 +26,9 @@ from models.meta import Algorithm, OuterConfig, OuterLoop, Progress, train
 class DeviceLoop(OuterLoop):
     """The outer loop with its episodes moved to where the learner is."""
 
-    def meta_step(self, batch: Support) -> float:
-        return super().meta_step(batch.to(self.learner.prior.device))
+    def meta_step(self, batch: Support, scored: Tensor | None = None) -> float:
+        device = self.learner.prior.device
+        return super().meta_step(batch.to(device), None if scored is None else scored.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +127,8 @@ class InnerLoopContender:
         chosen = dict(settings)
         signed = bool(chosen.pop("signed"))
         sizes = recipe.sized(task.corpus.dataset)
+        if not task.unordered:  # nobody there is asked for the beginning of a long history
+            sizes["settling"] = 0
         batch_size = min(128, max(16, 3200 // int(chosen["length"])))
         own: dict[str, Any] = sizes | {"batch_size": batch_size} | chosen | {"seed": seed, "algorithm": self.algorithm}
         own |= {"epochs": limits.epochs} if limits.epochs else {}

@@ -97,7 +97,7 @@ class SASRec:
         for epoch in range(1, (limits.epochs or EPOCHS) + 1):
             network.train()
             total, steps = 0.0, 0
-            for batch in windows(task.train, length, batch_size, settings["shuffled"], rng):
+            for batch, _ in windows(task.train, length, batch_size, settings["shuffled"], rng):
                 if batch.rows.shape[1] < 2:
                     continue
                 step_loss = loss(network, batch.to(limits.device), settings["smoothing"])

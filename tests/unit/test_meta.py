@@ -175,7 +175,7 @@ def test_what_users_speak_against_is_pushed_down() -> None:
         return float(torch.softmax(user @ vectors.T + biases, -1)[0, 3].detach())
 
     before = chance()
-    for batch in windows([events] * 32, 10, 32, 0.0, made.rng):
+    for batch, _ in windows([events] * 32, 10, 32, 0.0, made.rng):
         for _ in range(40):
             made.meta_step(batch)
     assert chance() < before / 2
@@ -184,6 +184,17 @@ def test_what_users_speak_against_is_pushed_down() -> None:
 def test_windows_cover_every_event_once() -> None:
     rng = np.random.default_rng(0)
     users = [history(list(range(start, start + 23))) for start in (0, 100)]
-    found = [row for batch in windows(users, 5, 3, 0.0, rng) for row in batch.rows[batch.mask].tolist()]
+    found = [row for batch, _ in windows(users, 5, 3, 0.0, rng) for row in batch.rows[batch.mask].tolist()]
     assert len(found) == len(set(found))
     assert len(found) >= 2 * 23 - 4  # a cut of a single event teaches nothing
+
+
+def test_the_middle_of_a_history_is_not_scored_before_it_has_settled() -> None:
+    rng, users = np.random.default_rng(0), [history(list(range(40)))] * 8
+    begun = 0
+    for support, scored in windows(users, 10, 4, 0.0, rng, most=2, settling=3):
+        for rows, taken, counted in zip(support.rows, support.mask, scored, strict=True):
+            first = int(rows[taken][0])
+            begun += first == 0
+            assert rows[counted].tolist() == rows[taken].tolist()[0 if first == 0 else 3 :]
+    assert begun >= 6  # whoever is cut is read from the beginning too, unless that is a single event
