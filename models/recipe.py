@@ -99,7 +99,7 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     if len(counts) <= FEW_USERS:
         return size | {
             "recall": True, "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
-            "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99, "settling": 0,
+            "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99,
         }  # fmt: skip
     return size | {
         "recall": False, "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3, "residual_rate": 1.0,
