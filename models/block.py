@@ -162,6 +162,7 @@ class Recall(nn.Module):
         self.loop = InnerLoop(GATHERERS, 1, rank, steps, -5.0, 0.0, local=False)
         self.voice = nn.Parameter(torch.tensor([0.5, 0.7]))  # even a low rating says what a user looks at
         self.filter = nn.Parameter(torch.zeros(GATHERERS, rank))
+        self.shrinkage_logit = nn.Parameter(torch.tensor(2.5))
 
     @torch.no_grad()
     def start(self, strengths: Tensor, ridge: float = 0.4, size: float = 9.6) -> None:

@@ -4,7 +4,7 @@ Each block IS an inner loop. Every event makes a key (what it was about) and a v
 to the pairs seen so far and are read at the event's own query. An event that speaks against its item enters the stream
 negated; keys and queries undo the sign, values keep it, so that "disliked this" and "liked this" are about the same
 thing and say the opposite. What the blocks say at the newest event, and what the recall of the items' own vectors,
-where there is one, says beside them, make the user vector u; score(u, i) = u . v_i + b_i.
+where it speaks, says beside them, make the user vector u; score(u, i) = u . v_i + b_i.
 
 Letters: B users, T events, N items, M new items, C content width, d width of the blocks, r rank of item and user
 vectors.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ from models.items import ItemTower
 from models.snapshot import EXPECTED, Snapshot
 from models.words import Words
 
+Recalls = Literal["always", "unordered", "never"]
+"""Of which histories the recall speaks: of all, of those without an order, or of none, so that there is none."""
 KIND_SLOTS = 32  # room for kinds to come, so that adding one does not change a snapshot's shapes
 
 
@@ -41,7 +43,7 @@ class LearnerConfig:
     length: int = 100
     dropout: float = 0.2
     residual_dropout: float = 0.2
-    recall: bool = True  # beside the blocks; without one these are all there is
+    recall: Recalls = "always"
 
     @classmethod
     def from_dict(cls, config: dict[str, Any]) -> Self:
@@ -62,12 +64,15 @@ class Learner(nn.Module):
         super().__init__()
         if config.width % config.heads:
             raise ValueError(f"width {config.width} does not divide into {config.heads} heads")
+        if config.recall not in get_args(Recalls):
+            raise ValueError(f"recall is {config.recall!r}; it may be {', '.join(get_args(Recalls))}")
         self.config = config
         self.words = words or Words.silent(0, config.rank + 1)
         self.tower = ItemTower(expected, config.rank, config.residual_dropout)
         self.enter = nn.Linear(config.rank, config.width, bias=False)
         self.leave = nn.Linear(config.width, config.rank, bias=False)
-        self.recall = Recall(config.rank, config.steps) if config.recall else None
+        self.recall = Recall(config.rank, config.steps) if config.recall != "never" else None
+        quiet = config.recall == "always"  # the blocks begin beside it; else at full voice, for they speak alone
         self.kind_vectors = nn.Parameter(torch.zeros(KIND_SLOTS, config.width))
         self.kind_strengths = nn.Parameter(torch.zeros(KIND_SLOTS))
         self.register_buffer("kind_shares", torch.zeros(KIND_SLOTS))
@@ -78,18 +83,18 @@ class Learner(nn.Module):
                 config.heads,
                 config.steps,
                 config.dropout,
-                residual=not config.recall or number < config.blocks - 1,
-                quiet=config.recall,
+                residual=not quiet or number < config.blocks - 1,
+                quiet=quiet,
             )
             for number in range(config.blocks)
         )
         self.out_norm = nn.RMSNorm(config.width)
         self.prior = nn.Parameter(torch.zeros(config.rank))
-        self.shrinkage_logit = nn.Parameter(torch.tensor(2.5 if config.recall else -3.0))
+        self.shrinkage_logit = nn.Parameter(torch.tensor(2.5 if quiet else -3.0))
         self.dropout = nn.Dropout(config.dropout)
-        with torch.no_grad():  # the blocks begin on the leading directions; beside a recall quietly, else at full voice
+        with torch.no_grad():  # the blocks begin on the leading directions
             torch.nn.init.eye_(self.enter.weight)
-            torch.nn.init.eye_(self.leave.weight).mul_(0.1 if config.recall else 1.0)
+            torch.nn.init.eye_(self.leave.weight).mul_(0.1 if quiet else 1.0)
 
     @classmethod
     def restore(cls, snapshot: Snapshot) -> Learner:
@@ -190,8 +195,8 @@ class Learner(nn.Module):
     def follow(self, vectors: Tensor, support: Support, last: bool, steps: int | None) -> Tensor:
         """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r).
 
-        It leaves the prior by the share of the evidence, s / (s + shrinkage) with s the events' summed strength: one
-        event says less than ten, and none says nothing.
+        Blocks and recall each move it from the prior by a share of what they say, s / (s + shrinkage) with s the
+        events' summed strength: one event says less than ten, and none says nothing.
         """
         sign = torch.sign(support.preference)[:, :, None]  # 0 in an empty slot
         scale = self.config.width**0.5
@@ -202,9 +207,14 @@ class Learner(nn.Module):
         strength = torch.exp(kind_strengths[support.kinds] + self.preference_power * torch.log(size))
         for number, block in enumerate(self.blocks):
             stream = block(stream, sign, strength, support, last and number == len(self.blocks) - 1, steps)
-        evidence = (strength * support.mask).cumsum(-1)[:, -stream.shape[1] :, None]
+        readers = stream.shape[1]
+        evidence = (strength * support.mask).cumsum(-1)[:, -readers:, None]
         said = self.leave(self.out_norm(stream))
-        if self.recall is not None:
-            said = said + self.recall(taken, support.preference, strength, support, stream.shape[1], steps)
         users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
-        return users
+        if self.recall is None or (self.config.recall == "unordered" and support.ordered.all()):
+            return users
+        share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
+        if self.config.recall == "unordered":
+            share = share * ~support.ordered[:, None, None]
+        recalled: Tensor = self.recall(taken, support.preference, strength, support, readers, steps)
+        return users + share * recalled

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FORMAT = 4
+FORMAT = 5
 MANIFEST = "manifest.json"
 
 

@@ -87,10 +87,10 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     dropout where users are known from few events, or are few.
 
     Of few users the learner begins as a linear item-item model, the recall, in nearly all the rank there is; its blocks
-    are narrow, for few users are soon learned by heart. Of many the blocks alone are trained, items move freely, what
-    is kept is an average over some epochs, and the middles of long histories do not pass for beginnings. A recall there
-    comes to know pairs that one user alone took together, the very answers that training asks for, and learns slower
-    what follows what.
+    are narrow, for few users are soon learned by heart. Of many the blocks speak alone where events have an order,
+    items move freely, what is kept is an average over some epochs, and the middles of long histories do not pass for
+    beginnings. A recall there comes to know pairs that one user alone took together, the very answers that training
+    asks for, and learns slower what follows what; it speaks of long histories that have no order.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
@@ -98,12 +98,13 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length), "heads": 2, "half": True}
     if len(counts) <= FEW_USERS:
         return size | {
-            "recall": True, "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
+            "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
             "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99,
         }  # fmt: skip
     return size | {
-        "recall": False, "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3, "residual_rate": 1.0,
-        "weight_decay": 0.05, "averaging": 0.998 if short else 0.995, "settling": 0 if short else 20,
+        "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3,
+        "residual_rate": 1.0, "weight_decay": 0.05, "averaging": 0.998 if short else 0.995,
+        "settling": 0 if short else 20,
     }  # fmt: skip
 
 

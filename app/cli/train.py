@@ -33,6 +33,14 @@ Whole = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
 Share = Annotated[float | None, typer.Option(min=0.0, max=0.9, show_default="the recipe's")]
 
 
+class Recall(StrEnum):
+    """Of which histories the recall speaks."""
+
+    ALWAYS = "always"
+    UNORDERED = "unordered"
+    NEVER = "never"
+
+
 class Algorithm(StrEnum):
     """The outer algorithms, as `models.meta` has them."""
 
@@ -77,10 +85,11 @@ def train(
         float | None, typer.Option(min=0.0, max=0.9, help="Share of the items that stand on their text alone.")
     ] = None,
     recall: Annotated[
-        bool | None,
+        Recall | None,
         typer.Option(
-            show_default="yes of up to 1,000 users",
-            help="A linear recall of the items' own vectors beside the blocks, begun in closed form.",
+            show_default="always up to 1,000 users",
+            help="Of which histories a linear recall of the items' own vectors, begun in closed form, speaks beside "
+            "the blocks: all, those without an order, or none.",
         ),
     ] = None,
     shuffled: Annotated[

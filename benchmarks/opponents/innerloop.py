@@ -95,13 +95,16 @@ class InnerLoopContender:
         """
         size = recipe.sized(task.corpus.dataset)
         defaults = {field.name: field.default for kind in (LearnerConfig, OuterConfig) for field in fields(kind)} | size
+        recalls = ("always", "unordered", "never") if task.unordered else ("always", "never")
+        if defaults["recall"] not in recalls:  # nobody there is asked without an order
+            defaults["recall"] = "never"
 
         def around(name: str, *others: Any) -> tuple[Any, ...]:
             return (defaults[name], *(value for value in others if value != defaults[name]))
 
         space = {
             "signed": (False, True) if task.corpus.dataset.report.kinds.get("rating") else (False,),
-            "recall": around("recall", True, False),
+            "recall": around("recall", *recalls),
             "steps": around("steps", 1, 2),
             "rank": around("rank", 64, 256),
             "width": around("width", 64, 128),

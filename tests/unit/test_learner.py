@@ -45,6 +45,26 @@ def test_a_batch_equals_one_by_one() -> None:
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
 
 
+def test_a_recall_of_histories_without_an_order_leaves_the_others_alone() -> None:
+    """Also where both are in a batch."""
+    model = learner(recall="unordered")
+    vectors, _ = model.catalogue()
+    users = [history(1, 2, 3), history(1, 2, 3)._replace(ordered=False), history(4, 5)]
+    before = model.user_vectors(vectors, pack(users, 8))
+    alone = torch.cat([model.user_vectors(vectors, pack([user], 8)) for user in users])
+    torch.testing.assert_close(before, alone, atol=1e-5, rtol=1e-5)
+    with torch.no_grad():
+        model.recall.filter.add_(1.0)
+    after = model.user_vectors(vectors, pack(users, 8))
+    torch.testing.assert_close(after[::2], before[::2])
+    assert not torch.allclose(after[1], before[1])
+
+
+def test_a_recall_that_is_not_one_is_refused() -> None:
+    with pytest.raises(ValueError, match="recall is 'sometimes'; it may be always, unordered, never"):
+        learner(recall="sometimes")
+
+
 def test_a_position_sees_only_its_past() -> None:
     model = learner()
     vectors, _ = model.catalogue()

@@ -120,9 +120,17 @@ def test_an_unknown_choice_is_named() -> None:
 
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     size = sized(dataset)
-    assert (size["length"], size["batch_size"], size["dropout"], size["recall"]) == (20, 128, 0.5, True)
+    assert (size["length"], size["batch_size"], size["dropout"], size["recall"]) == (20, 128, 0.5, "always")
     assert (size["rank"], size["width"]) == (384, 16)
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
+
+
+def test_many_long_histories_without_an_order_have_a_recall(tmp_path: Path) -> None:
+    file = tmp_path / "long.csv"
+    rows = [f"u{user},i{(user + at) % 150}" for user in range(1001) for at in range(60)]
+    file.write_text("user,item\n" + "\n".join(rows) + "\n")
+    size = sized(read(file))
+    assert (size["recall"], size["length"], size["settling"]) == ("unordered", 100, 20)
 
 
 def test_many_users_are_left_to_the_blocks(tmp_path: Path) -> None:
@@ -131,7 +139,7 @@ def test_many_users_are_left_to_the_blocks(tmp_path: Path) -> None:
     file.write_text("user,item\n" + "\n".join(rows) + "\n")
     many = read(file)
     size = sized(many)
-    assert (size["recall"], size["rank"], size["residual_rate"]) == (False, 64, 1.0)
+    assert (size["recall"], size["rank"], size["residual_rate"]) == ("never", 64, 1.0)
     learner, _ = begin(plan(size), [""] * 50, torch.zeros(50, 4), split(many, SplitConfig()).warm)
     assert learner.recall is None
     assert not learner.tower.bias.any()
