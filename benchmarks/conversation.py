@@ -57,6 +57,17 @@ def rank_of(client: httpx.Client, user: str, category: str, depth: int = 100) ->
     return sum(category in item["categories"] for item in items)
 
 
+def ranked(client: httpx.Client, user: str, category: str) -> list[str]:
+    """All items of a category that a user has not seen, best first."""
+    ranking: list[str] = []
+    while True:
+        asked = {"user_id": user, "k": 100, "filter": {"categories": [category]}, "exclude": ranking}
+        found = client.post("/recommend", json=asked).raise_for_status().json()["items"]
+        if not found:
+            return ranking
+        ranking += [each["item_id"] for each in found]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--url", default="http://127.0.0.1:8000")
@@ -98,16 +109,15 @@ def main() -> None:
         },
     ]
     talk.say("PUT", "/items", {"items": films})
-    print("\nWhere each then stands in the top 100, before anyone has touched it:\n")
-    for item, taken in ((scary, FEARED), (space, SAGA)):
+    print("\nWhere each then stands, before anyone has touched it:\n")
+    for item, taken, category in ((scary, FEARED, "Horror"), (space, SAGA, "Sci-Fi")):
         fan = f"{cleo}-{item[-1]}"
         liked = [{"user_id": fan, "item_id": liked, "kind": "like"} for liked in taken]
         talk.client.post("/events", json={"events": liked}).raise_for_status()
         title = next(film["title"] for film in films if film["item_id"] == item)
         for who, whose in ((fan, f"who liked {', '.join(taken.values())}"), (f"{fan}x", "nobody has met")):
-            items = talk.client.post("/recommend", json={"user_id": who, "k": 100}).json()["items"]
-            places = [place for place, found in enumerate(items, 1) if found["item_id"] == item]
-            print(f"    {title}, for a user {whose}: {f'place {places[0]}' if places else 'not there'}")
+            ranking = ranked(talk.client, who, category)
+            print(f"    {title}, for a user {whose}: {ranking.index(item) + 1} of {len(ranking)} in {category}")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def begin(
     """A learner before the first meta-step, and the items' popularity, (N,).
 
     Item vectors begin as principal directions as far as these can be trusted and as what the text lets expect for the
-    rest; with a recall, this begins as ridge regression and the biases as log popularity.
+    rest; a recall begins as ridge regression, and the biases as log popularity where it speaks of all histories.
 
     Args:
         texts: what the items say, (N,).
@@ -156,8 +156,9 @@ def begin(
     learner = Learner(plan.learner, expected, words)
     learner.meet(count_kinds(warm))
     learner.tower.start(directions, trust)
-    if learner.recall is not None:
+    if plan.learner.recall == "always":
         learner.tower.start_biases(popularity)
+    if learner.recall is not None:
         learner.recall.start(strengths)
     return learner, popularity
 
