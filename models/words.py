@@ -150,7 +150,8 @@ class Words:
     @classmethod
     def of(cls, tensors: Mapping[str, Tensor]) -> Words:
         """What `tensors` gave, from a snapshot's. Raises KeyError where one is missing."""
-        return cls(**{field.name: tensors[PREFIX + field.name] for field in fields(cls)})
+        kept = {field.name: tensors[PREFIX + field.name] for field in fields(cls)}
+        return cls(**{name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in kept.items()})
 
 
 def _found(weights: Mapping[int, float], names: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
