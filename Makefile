@@ -22,7 +22,7 @@ bench: .venv/.dev
 # Needs wrk on the PATH.
 bench-serving: .venv/.dev
 	$(BIN)/pip install -q -c constraints.txt -e '.[rivals]'
-	$(BIN)/python -m benchmarks.serving --against empty,naive,implicit,melu,litserve \
+	$(BIN)/python -m benchmarks.serving --against empty,naive,implicit,melu,litserve,ray \
 		--json benchmarks/results/serving.json --plots docs/performance
 
 report: .venv/.dev

@@ -43,7 +43,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.1, help="of requests whose user has just sent an event")
-    parser.add_argument("--against", default="empty", help="any of empty,naive,implicit,melu,litserve; commas between")
+    parser.add_argument(
+        "--against", default="empty", help="any of empty,naive,implicit,melu,litserve,ray; commas between"
+    )
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas between them")
     parser.add_argument("--cache", help="INNERLOOP_CACHE of the service")
     parser.add_argument("--sweep", action="store_true", help="also measure against items, history and connections")
@@ -77,8 +79,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
         def start(name: str) -> Server:
             port = free_port()
-            module = "benchmarks.serving.lit" if name == "litserve" else "benchmarks.serving.service"
-            command = [sys.executable, "-m", module, name, "--port", str(port)]
+            module = {"litserve": "lit", "ray": "ray_serve"}.get(name, "service")
+            command = [sys.executable, "-m", f"benchmarks.serving.{module}", name, "--port", str(port)]
             return stack.enter_context(serving(command, port, folder / f"{name}.log", environment))
 
         ours = start("innerloop")

@@ -32,7 +32,7 @@ def publish(root: Path, items: int, *, seed: int = 0, parent: str | None = None)
     Its words expect nothing of any text; content vectors are as wide as the default encoder's.
     """
     torch.manual_seed(seed)
-    config = LearnerConfig()
+    config = LearnerConfig(heads=2, recall="unordered")  # as `models.recipe` has it for so many users
     expected = torch.nn.functional.normalize(torch.randn(items, config.rank + 1), dim=-1)
     learner = Learner(config, expected, Words.silent(DEFAULT_WIDTH, config.rank + 1))
     with torch.no_grad():
