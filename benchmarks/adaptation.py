@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    config = LearnerConfig(steps=options.steps, length=max(options.events, 1))
+    config = LearnerConfig(heads=2, recall="unordered", steps=options.steps, length=max(options.events, 1))
     results = []
     print(
         f"{options.items:,} items, {options.events} events, K = {options.steps}, {options.threads} thread(s); "

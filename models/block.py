@@ -153,8 +153,8 @@ class Recall(nn.Module):
 
     Its keys are constant, so its fast weights are one vector a head: a weighted mean of the items the user took, each
     with a voice that goes by the preference. Read through a filter over the directions this is a linear item-item
-    model, as EASE is (Steck 2019, arXiv:1905.03375), with shrinkage by the evidence. Neural blocks on the same few
-    users cannot learn what it begins with; what they learn is added.
+    model, as EASE is (Steck 2019, arXiv:1905.03375); the learner shrinks it by the evidence. Neural blocks on the same
+    few users cannot learn what it begins with; what they learn is added.
     """
 
     def __init__(self, rank: int, steps: int) -> None:

@@ -211,10 +211,11 @@ class Learner(nn.Module):
         evidence = (strength * support.mask).cumsum(-1)[:, -readers:, None]
         said = self.leave(self.out_norm(stream))
         users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
-        if self.recall is None or (self.config.recall == "unordered" and support.ordered.all()):
+        if self.recall is None:
             return users
-        share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
-        if self.config.recall == "unordered":
-            share = share * ~support.ordered[:, None, None]
+        heard = ~support.ordered | (self.config.recall == "always")
+        if not heard.any():
+            return users
+        share = heard[:, None, None] * evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
         recalled: Tensor = self.recall(taken, support.preference, strength, support, readers, steps)
         return users + share * recalled

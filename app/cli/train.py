@@ -34,7 +34,7 @@ Share = Annotated[float | None, typer.Option(min=0.0, max=0.9, show_default="the
 
 
 class Recall(StrEnum):
-    """Of which histories the recall speaks."""
+    """Of which histories the recall speaks, as `models.learner` has it."""
 
     ALWAYS = "always"
     UNORDERED = "unordered"
@@ -87,7 +87,7 @@ def train(
     recall: Annotated[
         Recall | None,
         typer.Option(
-            show_default="always up to 1,000 users",
+            show_default="always up to 1,000 users; of more unordered, or never where histories are short",
             help="Of which histories a linear recall of the items' own vectors, begun in closed form, speaks beside "
             "the blocks: all, those without an order, or none.",
         ),
@@ -139,8 +139,9 @@ def train(
     wanted: dict[str, Any] = {
         "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,
         "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
-        "residual_dropout": residual_dropout, "recall": recall, "shuffled": shuffled, "averaging": averaging,
-        "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
+        "residual_dropout": residual_dropout, "recall": recall and recall.value, "shuffled": shuffled,
+        "averaging": averaging, "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience,
+        "seed": seed,
     }  # fmt: skip
     chosen = {name: value for name, value in wanted.items() if value is not None}
     try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from benchmarks.task import Fitted, Limits, Say, Settings, Task
 from models import recipe
 from models.episode import History, Support
 from models.evaluate import LearnerRanker
-from models.learner import Learner, LearnerConfig
+from models.learner import Learner, LearnerConfig, Recalls
 from models.meta import Algorithm, OuterConfig, OuterLoop, Progress, train
 
 
@@ -95,7 +95,7 @@ class InnerLoopContender:
         """
         size = recipe.sized(task.corpus.dataset)
         defaults = {field.name: field.default for kind in (LearnerConfig, OuterConfig) for field in fields(kind)} | size
-        recalls = ("always", "unordered", "never") if task.unordered else ("always", "never")
+        recalls = get_args(Recalls) if task.unordered else ("always", "never")
         if defaults["recall"] not in recalls:  # nobody there is asked without an order
             defaults["recall"] = "never"
 

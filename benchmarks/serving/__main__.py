@@ -29,7 +29,6 @@ from benchmarks.serving import figures, world
 from benchmarks.serving.closed import Load
 from benchmarks.serving.hardware import bounds
 from benchmarks.serving.processes import Server, free_port, import_seconds, serving
-from models.learner import LearnerConfig
 
 SECTIONS = ("first", "throughput", "alone", "again", "tail", "events", "batch", "start", "swap")
 
@@ -64,7 +63,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         connections=options.concurrency,
         seconds=options.seconds,
     )
-    width = LearnerConfig().width
+    width = world.CONFIG.rank
     with ExitStack() as stack:
         redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
         version = world.publish(folder / "snapshots", options.items)

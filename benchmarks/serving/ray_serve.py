@@ -4,6 +4,7 @@ import argparse
 import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -12,6 +13,8 @@ from ray.serve.config import HTTPOptions
 from starlette.requests import Request
 
 from benchmarks.serving.plain import MOST, PATIENCE, Plain
+
+ROOT = Path(__file__).parents[2]
 
 
 class Recommend:
@@ -37,7 +40,9 @@ def main() -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    os.environ["PYTHONPATH"] = os.getcwd()  # Ray's processes inherit the environment, not the path of imports
+    # Ray's processes inherit the environment, not the path of imports.
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] = "120"  # a busy machine is slow to import it
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
     serve.start(http_options=HTTPOptions(host="127.0.0.1", port=options.port))

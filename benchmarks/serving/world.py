@@ -23,6 +23,7 @@ from models.learner import Learner, LearnerConfig
 from models.snapshot import POPULARITY
 from models.words import Words
 
+CONFIG = LearnerConfig(heads=2, recall="unordered")  # as `models.recipe` has it for many users with long histories
 PAGE = 1000
 
 
@@ -32,9 +33,8 @@ def publish(root: Path, items: int, *, seed: int = 0, parent: str | None = None)
     Its words expect nothing of any text; content vectors are as wide as the default encoder's.
     """
     torch.manual_seed(seed)
-    config = LearnerConfig(heads=2, recall="unordered")  # as `models.recipe` has it for so many users
-    expected = torch.nn.functional.normalize(torch.randn(items, config.rank + 1), dim=-1)
-    learner = Learner(config, expected, Words.silent(DEFAULT_WIDTH, config.rank + 1))
+    expected = torch.nn.functional.normalize(torch.randn(items, CONFIG.rank + 1), dim=-1)
+    learner = Learner(CONFIG, expected, Words.silent(DEFAULT_WIDTH, CONFIG.rank + 1))
     with torch.no_grad():
         for name, parameter in learner.named_parameters():
             if not name.startswith("tower."):

@@ -13,8 +13,8 @@ from typing import get_args
 
 import pytest
 
-from app.cli.train import Algorithm
-from models import meta
+from app.cli.train import Algorithm, Recall
+from models import learner, meta
 
 FAST = ["--width", "16", "--length", "10", "--epochs", "4", "--rate", "0.01"]
 
@@ -141,6 +141,10 @@ def test_a_training_that_cannot_be_is_refused(trained: Path, arguments: list[str
 
 def test_the_algorithms_are_the_outer_loops() -> None:
     assert tuple(Algorithm) == get_args(meta.Algorithm)
+
+
+def test_the_choices_of_a_recall_are_the_learners() -> None:
+    assert tuple(Recall) == get_args(learner.Recalls)
 
 
 def test_an_interrupted_training_goes_on(trained: Path) -> None:

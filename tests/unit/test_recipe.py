@@ -125,12 +125,17 @@ def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
 
 
-def test_many_long_histories_without_an_order_have_a_recall(tmp_path: Path) -> None:
+def test_many_users_with_long_histories_have_a_recall_for_those_without_an_order(tmp_path: Path) -> None:
     file = tmp_path / "long.csv"
     rows = [f"u{user},i{(user + at) % 150}" for user in range(1001) for at in range(60)]
     file.write_text("user,item\n" + "\n".join(rows) + "\n")
-    size = sized(read(file))
+    long = read(file)
+    size = sized(long)
     assert (size["recall"], size["length"], size["settling"]) == ("unordered", 100, 20)
+    learner, _ = begin(plan(size), [""] * 150, torch.zeros(150, 4), split(long, SplitConfig()).warm)
+    assert learner.recall is not None
+    assert learner.recall.filter.any()
+    assert not learner.tower.bias.any()
 
 
 def test_many_users_are_left_to_the_blocks(tmp_path: Path) -> None:
