@@ -2,10 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve test check bench bench-serving report rectools clean
+.PHONY: serve install test check bench bench-serving report rectools clean
 
 serve: .venv/.local
 	$(BIN)/innerloop serve --demo
+
+# What `serve` needs, and nothing started: `.venv/bin/innerloop` is there then.
+install: .venv/.local
 
 test: .venv/.dev
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-2} $(BIN)/python -m pytest

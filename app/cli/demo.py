@@ -29,6 +29,12 @@ def demo(
 def prepare(folder: Path, snapshots: Path) -> None:
     """See to it that `snapshots` has a snapshot, trained on demo data in `folder` where it had none."""
     if (snapshots / "current").exists():
+        from models.manifest import SnapshotError, manifest_of
+
+        try:
+            manifest_of(snapshots / "current")
+        except SnapshotError:  # which the service will tell; what it cannot know is whose snapshot it is
+            typer.echo(f"innerloop: if the demo made {snapshots}, remove it and start again.", err=True)
         return
     from app.cli.train import train_snapshot
 

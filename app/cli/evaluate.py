@@ -107,7 +107,7 @@ def _tuned(parts: Split, items: int) -> list[tuple[Ranker, dict[str, Any]]]:
     try:
         import implicit  # noqa: F401
     except ImportError:
-        typer.echo("innerloop: the baselines need a library: pip install 'innerloop[baselines]'", err=True)
+        typer.echo("innerloop: the baselines need a library: pip install implicit", err=True)
         raise typer.Exit(2) from None
     from models.baselines import grid, incidence
     from models.evaluate import mean_ndcg
