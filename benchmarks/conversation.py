@@ -45,16 +45,14 @@ class Conversation:
         print()
         return ids
 
+    def top(self, user: str) -> list[str]:
+        """A user's top 100, without printing them."""
+        answer = self.client.post("/recommend", json={"user_id": user, "k": 100}).raise_for_status().json()
+        return [item["item_id"] for item in answer["items"]]
+
     def share(self, ids: list[str], category: str) -> int:
         """How many of these items are in a category."""
         return sum(category in self.client.get(f"/items/{item_id}").json()["categories"] for item_id in ids)
-
-
-def rank_of(client: httpx.Client, user: str, category: str, depth: int = 100) -> int:
-    """How many of a user's top `depth` items are in a category."""
-    answer = client.post("/recommend", json={"user_id": user, "k": depth}).json()
-    items = [client.get(f"/items/{item['item_id']}").json() for item in answer["items"]]
-    return sum(category in item["categories"] for item in items)
 
 
 def ranked(client: httpx.Client, user: str, category: str) -> list[str]:
@@ -86,11 +84,11 @@ def main() -> None:
         f"Science fiction in the top 10: {talk.share(before, 'Sci-Fi')} before, {talk.share(after, 'Sci-Fi')} after.\n"
     )
 
-    shy = rank_of(talk.client, bob, "Horror")
+    shy = talk.share(talk.top(bob), "Horror")
     print(f"Three low ratings of horror films ({', '.join(FEARED.values())}):\n")
     low = [{"user_id": bob, "item_id": item, "kind": "rating", "value": 0.5} for item in FEARED]
     talk.say("POST", "/events", {"events": low})
-    print(f"\nHorror in that user's top 100: {shy} before, {rank_of(talk.client, bob, 'Horror')} after.\n")
+    print(f"\nHorror in that user's top 100: {shy} before, {talk.share(talk.top(bob), 'Horror')} after.\n")
 
     print("Two new films, known by their text alone:\n")
     scary, space = f"{tag}-1", f"{tag}-2"

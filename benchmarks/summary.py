@@ -92,13 +92,14 @@ def cold_items(data: str, outcome: Outcome) -> Iterator[Row]:
     models = outcome["tests"][test]
     name, known = best(models, metric)
     ours, theirs = models["innerloop"]["figures"][metric], known["figures"][metric]
+    neighbours = models.get("content-knn", known)["figures"][metric]
     yield Row(
         f"cold items, {data}, {test}: {metric}",
         f"{ours:.4f}",
         f"{name} {theirs:.4f}",
-        interval(known),
+        f"{interval(known)}; {ours / neighbours:.2f} x content-knn",
         f">= {COLD_ITEM:.2f} x content-knn",
-        ours >= COLD_ITEM * models.get("content-knn", known)["figures"][metric],
+        ours >= COLD_ITEM * neighbours,
     )
 
 

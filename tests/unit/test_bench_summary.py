@@ -18,6 +18,12 @@ def test_the_readme_shows_what_the_committed_runs_say() -> None:
     assert renewed(text, summary(results(ROOT / "benchmarks" / "results"))) == text, "run `make report`"
 
 
+def test_what_a_table_says_of_a_model_comes_from_runs_that_are_kept() -> None:
+    for one in results(ROOT / "benchmarks" / "results"):
+        told = {name.split(",")[0] for models in one["outcome"]["tests"].values() for name in models}
+        assert told <= {run["model"] for run in one["runs"]}, one["about"]
+
+
 def known(figures: dict[str, float], ours: float, metric: str) -> dict[str, Any]:
     theirs = figures[metric]
     versus = {"ours": ours, "theirs": theirs, "ratio_low": ours / theirs - 0.1, "ratio_high": ours / theirs + 0.1}
