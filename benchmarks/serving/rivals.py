@@ -33,6 +33,7 @@ from models.episode import pack
 from models.learner import Learner
 
 K = 10
+written_average = adapt.average
 Rank = Callable[[NDArray[np.int64]], Sequence[int]]
 """The rows of a history, (n,), to those of the best items."""
 
@@ -106,7 +107,9 @@ def autograd_average(
     *,
     first_order: bool = False,  # noqa: ARG001
 ) -> torch.Tensor:
-    """`models.adapt.average` for one reader, by way of torch.func."""
+    """`models.adapt.average` by way of torch.func for one reader; many stay as they are, like `models.adapt.read`."""
+    if weights.shape[2] > 1:
+        return written_average(W0, values, weights, step_sizes)
     apart = values if values.ndim == 4 else values[:, None].expand(-1, len(W0), -1, -1)
     one = torch.ones_like(apart[..., :1])
     return autograd_adapt(W0[..., None], one, apart, weights[:, :, 0], step_sizes).transpose(-1, -2)
