@@ -157,8 +157,9 @@ def many_users(ours: Server, load: Load, width: int, repetitions: int, several: 
                 began = time.perf_counter()
                 visit(ours.base, load.users)
                 rates.append(load.users / (time.perf_counter() - began))
-        figure |= {f"{name}, users a second": rates, f"{name} against matmul": ratio(rates, limits)}
-    return figure | {"matmul": limits}
+        figure |= {f"{name}, users a second": rates, f"{name}, matmul": limits}
+        figure |= {f"{name} against matmul": ratio(rates, limits)}
+    return figure
 
 
 def swap(ours: Server, root: Path, load: Load, peak: float, version: str) -> Figure:

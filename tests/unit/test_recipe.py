@@ -125,11 +125,16 @@ def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
 
 
-def test_many_users_with_long_histories_have_a_recall_for_those_without_an_order(tmp_path: Path) -> None:
-    file = tmp_path / "long.csv"
-    rows = [f"u{user},i{(user + at) % 150}" for user in range(1001) for at in range(60)]
+def many_users(folder: Path, items: int, events: int) -> Dataset:
+    """Just more users than are few, each of whom takes items in their order."""
+    file = folder / "many.csv"
+    rows = [f"u{user},i{(user + at) % items}" for user in range(1001) for at in range(events)]
     file.write_text("user,item\n" + "\n".join(rows) + "\n")
-    long = read(file)
+    return read(file)
+
+
+def test_many_users_with_long_histories_have_a_recall_for_those_without_an_order(tmp_path: Path) -> None:
+    long = many_users(tmp_path, items=150, events=60)
     size = sized(long)
     assert (size["recall"], size["length"], size["settling"]) == ("unordered", 100, 20)
     learner, _ = begin(plan(size), [""] * 150, torch.zeros(150, 4), split(long, SplitConfig()).warm)
@@ -139,10 +144,7 @@ def test_many_users_with_long_histories_have_a_recall_for_those_without_an_order
 
 
 def test_many_users_are_left_to_the_blocks(tmp_path: Path) -> None:
-    file = tmp_path / "many.csv"
-    rows = [f"u{user},i{(user + at) % 50}" for user in range(1001) for at in range(4)]
-    file.write_text("user,item\n" + "\n".join(rows) + "\n")
-    many = read(file)
+    many = many_users(tmp_path, items=50, events=4)
     size = sized(many)
     assert (size["recall"], size["rank"], size["residual_rate"]) == ("never", 64, 1.0)
     learner, _ = begin(plan(size), [""] * 50, torch.zeros(50, 4), split(many, SplitConfig()).warm)
