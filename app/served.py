@@ -26,6 +26,7 @@ from models.item import Item
 from models.learner import Learner
 from models.quantised import index_for
 from models.snapshot import POPULARITY, Manifest, Snapshot
+from models.traced import Traced
 
 UNKNOWN = -1
 """The version of a catalogue that could not be read."""
@@ -54,6 +55,7 @@ class Served:
         handles: Mapping[str, int] | None = None,
         catalogue_version: int = UNKNOWN,
         expected: Mapping[str, Tensor] | None = None,
+        traced: Traced | None = None,
     ) -> None:
         """Args:
         learner: restored from `snapshot`, on the device that is to answer.
@@ -61,8 +63,10 @@ class Served:
         handles: the lasting number of each item that a stored history may name.
         catalogue_version: the state of the catalogue that `put` and `handles` are.
         expected: what this learner expects of some texts, (d + 1,) each, where that is known already.
+        traced: this learner, where that is there already.
         """
         self.learner = learner
+        self._traced = traced or Traced(learner)
         self.snapshot = snapshot
         self.catalogue_version = catalogue_version
         self.put = {entry.item.id: entry for entry in put}
@@ -86,7 +90,7 @@ class Served:
             available = torch.tensor([item.available for item in self.items]).to(biases.device)
             popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(fitting))]).log1p().to(biases)
             nobody = pack([History(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))], 1)
-            self._prior = _finite(learner.user_vectors(self._vectors, nobody.to(biases.device)))[0]
+            self._prior = self._traced.user_vectors(self._vectors, nobody)[0]
             self._by_taste = self._index(self._vectors, biases, available)
             self._by_likeness = self._index(self._vectors, torch.zeros_like(biases), available)
             self._by_popularity = self._index(self._vectors[:, :0], popularity, available)
@@ -113,7 +117,7 @@ class Served:
 
     def renewed(self, put: Collection[Entry], handles: Mapping[str, int], catalogue_version: int) -> Served:
         """The same snapshot with the catalogue in another state."""
-        return Served(self.learner, self.snapshot, put, handles, catalogue_version, self._expected)
+        return Served(self.learner, self.snapshot, put, handles, catalogue_version, self._expected, self._traced)
 
     def answer(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> list[Answer]:
         """As `compute`, the answers alone."""
@@ -173,8 +177,8 @@ class Served:
             together = max(1, SLOTS // min(int(counts[places[-1]]), self.learner.config.length))
             places, part = places[:-together], places[-together:]
             support = events.of(part).support(self.learner.config.length)
-            users = self.learner.user_vectors(self._vectors, support.to(self._vectors.device))
-            for at, user in zip(part, _finite(users), strict=True):
+            users = self._traced.user_vectors(self._vectors, support)
+            for at, user in zip(part, users.unbind(), strict=True):
                 vectors[at] = user
 
     def _ranked(
@@ -238,11 +242,6 @@ class Served:
     def _rows_of(self, ids: Iterable[str]) -> Rows:
         """The rows of those ids that have one."""
         return np.array([row for row in map(self.rows.get, ids) if row is not None], np.int64)
-
-
-def _finite(users: Tensor) -> Tensor:
-    """(B, d), zero for one that is not finite: it would make every score so, and zero leaves the biases."""
-    return users.where(users.isfinite().all(-1, keepdim=True), 0.0)
 
 
 def _row_of_handle(rows: Mapping[str, int], handles: Mapping[str, int]) -> Rows:

@@ -179,7 +179,7 @@ class Learner(nn.Module):
 
     def forward(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
         """User vectors before each event and after the last, (B, T + 1, r): entry t has seen events 0 to t - 1."""
-        users = self.follow(vectors, support, last=False, steps=steps)
+        users = self.follow(vectors, support, last=False, heard=self.hears(support), steps=steps)
         return torch.cat([self.prior.expand(len(users), 1, -1), users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
@@ -190,13 +190,20 @@ class Learner(nn.Module):
             support: the users' histories, (B, T).
             steps: inner steps to take, at most as many as were learned (the default). 0 reads the prior weights.
         """
-        return self.follow(vectors, support, last=True, steps=steps)[:, -1]
+        return self.follow(vectors, support, last=True, heard=self.hears(support), steps=steps)[:, -1]
 
-    def follow(self, vectors: Tensor, support: Support, last: bool, steps: int | None) -> Tensor:
+    def hears(self, support: Support) -> bool:
+        """Whether the recall speaks of any of these histories."""
+        if self.recall is None:
+            return False
+        return self.config.recall == "always" or not all(support.ordered.tolist())
+
+    def follow(self, vectors: Tensor, support: Support, *, last: bool, heard: bool, steps: int | None = None) -> Tensor:
         """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r).
 
         Blocks and recall each move it from the prior by a share of what they say, s / (s + shrinkage) with s the
-        events' summed strength: one event says less than ten, and none says nothing.
+        events' summed strength: one event says less than ten, and none says nothing. What `hears` says decides between
+        two courses, `heard`, and nothing else depends on what is in the tensors: each course can be traced.
         """
         sign = torch.sign(support.preference)[:, :, None]  # 0 in an empty slot
         scale = self.config.width**0.5
@@ -211,11 +218,10 @@ class Learner(nn.Module):
         evidence = (strength * support.mask).cumsum(-1)[:, -readers:, None]
         said = self.leave(self.out_norm(stream))
         users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
-        if self.recall is None:
+        if self.recall is None or not heard:
             return users
-        heard = ~support.ordered | (self.config.recall == "always")
-        if not heard.any():
-            return users
-        share = heard[:, None, None] * evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
+        share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
+        if self.config.recall == "unordered":
+            share = share * ~support.ordered[:, None, None]
         recalled: Tensor = self.recall(taken, support.preference, strength, support, readers, steps)
         return users + share * recalled
