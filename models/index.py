@@ -6,6 +6,9 @@ Letters: B queries, N items, d width, K results.
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple, Protocol
 
 import torch
@@ -62,58 +65,92 @@ class Exact:
         self.count = len(biases)
         self.vectors = vectors
         self.biases = biases.where(biases.isfinite(), -torch.inf)
-        self._block = _block(self.count)
-        missing = -self.count % self._block
+        block = _block(self.count)
+        missing = -self.count % block
         if missing:
             self.vectors = torch.cat([vectors, vectors.new_zeros(missing, vectors.shape[1])])
             self.biases = torch.cat([self.biases, biases.new_full((missing,), -torch.inf)])
         self._row = torch.arange(len(self.biases), device=biases.device)
+        self._blocks = len(self.biases) // block
 
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `Index`. K is `k`, or N where that is less; a score that is not a number counts as not allowed."""
         step = max(1, _CHUNK // max(1, self.count))
+        if len(users) <= step:
+            return Hits(*(found.cpu() for found in self._search(users, allowed, k, barred)))
         found = [
             self._search(
                 users[at : at + step], None if allowed is None else allowed[at : at + step], k, _part(barred, at, step)
             )
-            for at in range(0, max(len(users), 1), step)
+            for at in range(0, len(users), step)
         ]
         return Hits(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
     def _search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None) -> tuple[Tensor, Tensor]:
-        scores = torch.addmm(self.biases, users, self.vectors.T)
-        if allowed is not None:
-            scores[:, : self.count].masked_fill_(~allowed, -torch.inf)
-        if barred is not None:
-            scores.view(-1).index_fill_(0, barred.queries * len(self.biases) + barred.rows, -torch.inf)
+        queries, rows = (None, None) if barred is None else barred
         k = min(k, self.count)
-        blocks = len(self.biases) // self._block
-        if k + SPARE >= blocks:
-            return best(scores, self._row.expand_as(scores), k)
-        maxima, chosen = _rounded(scores.view(len(scores), self._block, blocks).amax(1)).topk(k + SPARE)
-        rows = (chosen[:, :, None] + self._row[::blocks]).flatten(1)
-        found, values = best(scores.gather(1, rows), rows, k)
-        # Not a number anywhere shows in its block's maximum, and that comes first.
-        hidden = (maxima[:, -1] == maxima[:, k - 1]) & (maxima[:, -1] > -torch.inf) | maxima[:, 0].isnan()
-        if hidden.any():
-            found[hidden], values[hidden] = best(scores[hidden], self._row.expand(int(hidden.sum()), -1), k)
-        return found, values
+        return _compiled()(
+            self.vectors, self.biases, self._row, self.count, self._blocks, users, allowed, queries, rows, k
+        )
 
 
-def _rounded(scores: Tensor) -> Tensor:
+@cache
+def _compiled() -> Callable[..., tuple[Tensor, Tensor]]:
+    """`_exact` as one call, which lets go of the interpreter once: see `models.traced`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        compiled: Callable[..., tuple[Tensor, Tensor]] = torch.jit.script(_exact)
+    return compiled
+
+
+def _exact(
+    vectors: Tensor,
+    biases: Tensor,
+    row: Tensor,
+    count: int,
+    blocks: int,
+    users: Tensor,
+    allowed: Tensor | None,
+    queries: Tensor | None,
+    rows: Tensor | None,
+    k: int,
+    spare: int = SPARE,
+) -> tuple[Tensor, Tensor]:
+    """The search of `Exact`, over `count` rows in G `blocks`: (B, K) rows and scores."""
+    scores = torch.addmm(biases, users, vectors.t())
+    if allowed is not None:
+        scores[:, :count].masked_fill_(~allowed, -torch.inf)
+    if queries is not None and rows is not None:
+        scores.view(-1).index_fill_(0, queries * len(biases) + rows, -torch.inf)
+    if k + spare >= blocks:
+        return best(scores, row.expand_as(scores), k)
+    maxima, chosen = _rounded(scores.view(len(scores), len(biases) // blocks, blocks).amax(1)).topk(k + spare)
+    ranked = (chosen[:, :, None] + row[::blocks]).flatten(1)
+    found, values = best(scores.gather(1, ranked), ranked, k)
+    # Not a number anywhere shows in its block's maximum, and that comes first.
+    hidden = (maxima[:, -1] == maxima[:, k - 1]) & (maxima[:, -1] > -torch.inf) | maxima[:, 0].isnan()
+    if bool(hidden.any()):
+        whole = scores[hidden]
+        found[hidden], values[hidden] = best(whole, row.expand_as(whole), k)
+    return found, values
+
+
+def _rounded(scores: Tensor, grid: int = GRID) -> Tensor:
     """Scores in steps of 1 / GRID, as whole numbers."""
-    return scores.mul(GRID).round_().clamp_(min=-float(1 << 33)).clamp_(max=float(1 << 33))
+    return scores.mul(grid).round_().clamp_(min=-8589934592.0).clamp_(max=8589934592.0)
 
 
-def best(scores: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def best(
+    scores: Tensor, rows: Tensor, k: int, grid: int = GRID, row_bits: int = _ROW_BITS, nothing: int = _NOTHING
+) -> tuple[Tensor, Tensor]:
     """The best `k` of (B, M) scores at these rows, (B, M), as Hits has them: rows, then scores."""
     # One integer a score, higher for a lower row among equals: no two are the same, so top K has one answer.
-    keys = _rounded(scores).to(torch.int64).mul_(1 << _ROW_BITS).sub_(rows)
-    top, places = keys.masked_fill_(~(scores > -torch.inf), _NOTHING).topk(k)
+    keys = _rounded(scores).to(torch.int64).mul_(1 << row_bits).sub_(rows)
+    top, places = keys.masked_fill_(~(scores > -torch.inf), nothing).topk(k)
     found = rows.gather(1, places)
-    nothing = top == _NOTHING
-    values = (top + found).div(1 << _ROW_BITS, rounding_mode="floor").float() / GRID
-    return found.masked_fill_(nothing, -1), values.masked_fill_(nothing, -torch.inf)
+    none = top == nothing
+    values = (top + found).div(1 << row_bits, rounding_mode="floor").float() / grid
+    return found.masked_fill_(none, -1), values.masked_fill_(none, -torch.inf)
 
 
 def _block(count: int) -> int:
