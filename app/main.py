@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from importlib import metadata
@@ -37,6 +38,10 @@ Send what users do to `POST /events`; ask `/recommend` and the answer has taken 
 Errors are `application/problem+json` (RFC 9457) and name the field at fault."""
 
 LAG_SECONDS = 5.0
+SWITCH_SECONDS = 1e-4
+"""How long a thread that wants the interpreter waits before it is given way to. A busy event loop lets go between its
+callbacks but takes it back before another thread has woken: the device's waits this long at every turn, of which
+adapting has about ten. Python's own 5 ms would be most of the time that a new event costs."""
 DAY = 86_400
 
 
@@ -114,6 +119,7 @@ async def _parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             remembered=settings.cache,
             poll=settings.poll,
         )
+        sys.setswitchinterval(SWITCH_SECONDS)
         await recommender.start()
         # What has been built lives as long as the process: no collection need look at it again.
         gc.collect()
