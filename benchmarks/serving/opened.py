@@ -60,8 +60,8 @@ class Connection(asyncio.Protocol):
             end = self.head.find(b"\r\n\r\n")
             if end < 0:
                 return
-            lower = self.head[:end].lower()
-            length = int(lower.partition(b"content-length:")[2].partition(b"\r\n")[0])
+            at = self.head.index(b"content-length: ") + 16  # as uvicorn writes it
+            length = int(self.head[at : self.head.index(b"\r\n", at)])
             self.faults += self.head[9:12] not in (b"200", b"202")
             self.awaited, data, self.head = length, self.head[end + 4 :], b""
         self.awaited -= len(data)
@@ -101,32 +101,40 @@ async def _drive(
     queue: deque[tuple[float, bytes]] = deque()
     found: list[tuple[float, float]] = []
     loop = asyncio.get_running_loop()
+    plan = _plan(load, rate, rng)
     made = [
         (await loop.create_connection(lambda: Connection(free, queue, found), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
     start = time.perf_counter() + 0.05
-    measured, end, due, sent = start + WARM_SECONDS, start + WARM_SECONDS + load.seconds, start, 0
-    while due < end:
+    for after, request in plan:
+        due = start + after
         wait = due - time.perf_counter()
         if wait > 0:
             await asyncio.sleep(wait)
-        now = time.perf_counter()
-        while due <= now and due < end:
-            for request in _requests(load, rng):
-                if free:
-                    free.popleft().send(due, request)
-                else:
-                    queue.append((due, request))
-                sent += due >= measured
-            due += rng.expovariate(rate)
+        if free:
+            free.popleft().send(due, request)
+        else:
+            queue.append((due, request))
     patience = time.perf_counter() + 2
     while len(free) < connections and time.perf_counter() < patience:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     for connection in made:
         assert connection.transport is not None
         connection.transport.abort()
+    measured = start + WARM_SECONDS
+    sent = sum(after >= WARM_SECONDS for after, _ in plan)
     return [took for intended, took in found if intended >= measured], sent, sum(each.faults for each in made)
+
+
+def _plan(load: Load, rate: float, rng: random.Random) -> list[tuple[float, bytes]]:
+    """Every request and when it is due, in seconds from the start: made beforehand, for the generator costs too."""
+    plan: list[tuple[float, bytes]] = []
+    due = 0.0
+    while due < WARM_SECONDS + load.seconds:
+        plan += [(due, request) for request in _requests(load, rng)]
+        due += rng.expovariate(rate)
+    return plan
 
 
 def _requests(load: Load, rng: random.Random) -> list[bytes]:
