@@ -22,12 +22,22 @@ class InnerLoop(nn.Module):
     """Fast weights with their meta-parameters: the prior W_0, a step size a step and head, what weighs the events."""
 
     def __init__(
-        self, heads: int, key_width: int, value_width: int, steps: int, slowest: float, fastest: float, local: bool
+        self,
+        heads: int,
+        key_width: int,
+        value_width: int,
+        steps: int,
+        slowest: float,
+        fastest: float,
+        local: bool,
+        support_dropout: float = 0.0,
     ) -> None:
         """Args:
         slowest, fastest: the logits of the heads' fading an event, spread between these.
         local: whether a reader weighs events by how like its query their keys are, exp(sharpness q . k), and fits an
             affine map to them: keys and queries are [1, k] / sqrt(2) then.
+        support_dropout: the share of its support set that each local reader does without while training; what is left
+            counts more.
         """
         super().__init__()
         self.W0 = nn.Parameter(torch.zeros(heads, value_width, key_width + local))
@@ -35,6 +45,7 @@ class InnerLoop(nn.Module):
         self.decay_logits = nn.Parameter(torch.linspace(slowest, fastest, heads))
         self.shrinkage_logits = nn.Parameter(torch.zeros(heads))
         self.sharpness_logits = nn.Parameter(torch.full((heads,), SHARP)) if local else None
+        self.support_dropout = support_dropout
         self.first_order = False  # whether training takes the inner gradients for constants; what is read is the same
 
     def forward(
@@ -52,6 +63,8 @@ class InnerLoop(nn.Module):
             likeness = torch.exp((sharpness * queries) @ keys.transpose(-1, -2))
             keys, queries = (F.pad(one, (1, 0), value=1.0) * 0.5**0.5 for one in (keys, queries))
         weights = self.weigh(strength, support, readers, likeness)
+        if self.training and self.support_dropout > 0:
+            weights = F.dropout(weights, self.support_dropout)
         etas = self.step_sizes(steps)
         if readers > 1:
             return adapt.read(self.W0, keys, values, weights, etas, queries, first_order=self.first_order)
@@ -87,7 +100,9 @@ class AdaptationBlock(nn.Module):
     key, so that its fast weights are a vector: what do all events say together?
     """
 
-    def __init__(self, d: int, heads: int, steps: int, dropout: float, residual: bool, quiet: bool) -> None:
+    def __init__(
+        self, d: int, heads: int, steps: int, dropout: float, support_dropout: float, residual: bool, quiet: bool
+    ) -> None:
         """`quiet`: begin beside a recall, as `start` has it."""
         super().__init__()
         self.heads, self.residual = heads, residual
@@ -95,7 +110,8 @@ class AdaptationBlock(nn.Module):
         self.query_key = nn.Linear(d, 2 * d)
         self.value = nn.Linear(d, (1 + GATHERERS) * d, bias=False)
         self.out = nn.Linear((1 + GATHERERS) * d, d, bias=False)
-        self.relate = InnerLoop(self.heads, d // self.heads, d // self.heads, steps, -4.0, -0.5, local=True)
+        D = d // heads
+        self.relate = InnerLoop(heads, D, D, steps, -4.0, -0.5, local=True, support_dropout=support_dropout)
         self.gather = InnerLoop(GATHERERS, 1, d, steps, -6.0, 1.0, local=False)
         self.feed_norm = nn.RMSNorm(d)
         self.feed = nn.Sequential(nn.Linear(d, 4 * d), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * d, d))

@@ -42,6 +42,7 @@ class LearnerConfig:
     steps: int = 1
     length: int = 100
     dropout: float = 0.2
+    support_dropout: float = 0.0  # of a support set, for each reader that weighs by likeness
     residual_dropout: float = 0.2
     recall: Recalls = "always"
 
@@ -83,6 +84,7 @@ class Learner(nn.Module):
                 config.heads,
                 config.steps,
                 config.dropout,
+                config.support_dropout,
                 residual=not quiet or number < config.blocks - 1,
                 quiet=quiet,
             )

@@ -29,6 +29,7 @@ class LossConfig:
     full_softmax: int = 30_000  # catalogues up to this size are scored whole
     horizon: float = 0.8  # in an ordered episode, the weight of a target one event further ahead
     against: float = 0.5  # weight of the loss that pushes down what users spoke against
+    smoothing: float = 0.0  # share of each target that is spread over the whole catalogue
     half: bool = False  # the softmax's products in bfloat16, where the processor is faster with it
     exclude_seen: bool = True  # leave what was taken out of the softmax, as the service leaves it out of answers
 
@@ -49,6 +50,9 @@ class Loss:
         count less by `horizon` an event. Each position's targets sum to a weight of 1. Where there are more positions
         than are scored, those with few shots are preferred in episodes without order: they stand for new users.
 
+        With `smoothing` s the target is (1 - s) of that, and s over all N items alike (label smoothing, Szegedy et al.
+        2016), whose loss is log sum_i exp score_i - mean_i score_i.
+
         `scored`: which events are to be foretold, (B, T) bool; all of them unless given.
         """
         vectors, biases = self.learner.catalogue()
@@ -57,13 +61,17 @@ class Loss:
         at = self._positions(batch, batch.mask if scored is None else scored)
         hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)
         hit, weight = hits.flatten(0, 1)[at], weights.flatten(0, 1)[at]  # (P, T)
-        normaliser = self.log_normaliser(users.flatten(0, 1)[at], vectors, biases, batch.rows[batch.mask])
+        queries = users.flatten(0, 1)[at]
+        whole = normaliser = self.log_normaliser(queries, vectors, biases, batch.rows[batch.mask])
         if self.config.exclude_seen:
             share_seen = (_seen(batch).flatten(0, 1)[at] * (hit - normaliser[:, None]).exp()).sum(-1)
             normaliser = normaliser + torch.log1p(-share_seen.clamp(max=0.999))
         aimed = weight.sum(-1) > 0
         share = weight / weight.sum(-1, keepdim=True).clamp(min=1e-9)
-        loss: Tensor = ((normaliser - (share * hit).sum(-1)) * aimed).sum() / aimed.sum().clamp(min=1)
+        losses = normaliser - (share * hit).sum(-1)
+        if self.config.smoothing > 0:
+            losses = losses.lerp(whole - queries @ vectors.mean(0) - biases.mean(), self.config.smoothing)
+        loss: Tensor = (losses * aimed).sum() / aimed.sum().clamp(min=1)
         disliked = (batch.mask & (batch.preference < 0)).flatten()[at]
         if self.config.against > 0 and disliked.any():
             own = hits.diagonal(dim1=1, dim2=2).flatten()[at]

@@ -81,6 +81,15 @@ def train(
     blocks: Whole = None,
     length: Annotated[int | None, typer.Option(min=1, help="Events of a history the learner looks at.")] = None,
     dropout: Share = None,
+    support_dropout: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            show_default="the recipe's",
+            help="Share of a user's events that each reader in the blocks does without while training.",
+        ),
+    ] = None,
     residual_dropout: Annotated[
         float | None, typer.Option(min=0.0, max=0.9, help="Share of the items that stand on their text alone.")
     ] = None,
@@ -101,6 +110,15 @@ def train(
     ] = None,
     rate: Annotated[
         float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate; Reptile's on a batch.")
+    ] = None,
+    smoothing: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=0.9,
+            show_default="the recipe's",
+            help="Share of each target that is spread over the whole catalogue (label smoothing).",
+        ),
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0.0, max=10.0)] = None,
     epochs: Whole = None,
@@ -139,6 +157,7 @@ def train(
     wanted: dict[str, Any] = {
         "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,
         "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
+        "support_dropout": support_dropout, "smoothing": smoothing,
         "residual_dropout": residual_dropout, "recall": recall and recall.value, "shuffled": shuffled,
         "averaging": averaging, "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience,
         "seed": seed,

@@ -112,6 +112,8 @@ class InnerLoopContender:
             "heads": around("heads", 2, 4),
             "length": around("length", 50, 100, 200) if size["length"] >= 100 else (size["length"],),
             "dropout": around("dropout", 0.2, 0.3, 0.5),
+            "support_dropout": around("support_dropout", 0.0, 0.3),
+            "smoothing": around("smoothing", 0.0, 0.2),
             "rate": around("rate", 7e-4, 1.5e-3, 2e-3),
             "weight_decay": around("weight_decay", 0.03, 0.1, 0.3),
             "shuffled": around("shuffled", 0.3, 0.5, 0.8) if task.unordered else (0.0, 0.3),

@@ -36,6 +36,16 @@ def test_serving_equals_the_last_position_of_training(steps: int) -> None:
     )
 
 
+def test_readers_do_without_a_share_of_their_support_while_training_alone() -> None:
+    model, plain = learner(support_dropout=0.5, dropout=0.0), learner(dropout=0.0)
+    vectors, _ = model.catalogue()
+    support = pack([history(*range(8))], 8)
+    torch.testing.assert_close(model(vectors, support), plain(vectors, support))
+    one, other = (model.train()(vectors, support) for _ in range(2))
+    assert not torch.allclose(one, other)
+    torch.testing.assert_close(plain.train()(vectors, support), plain(vectors, support))
+
+
 def test_a_batch_equals_one_by_one() -> None:
     model = learner()
     vectors, _ = model.catalogue()

@@ -32,6 +32,15 @@ def test_the_loss_is_the_softmax_of_the_next_event() -> None:
     torch.testing.assert_close(made(episodes), by_hand)
 
 
+def test_smoothing_spreads_a_share_of_the_target_over_the_catalogue() -> None:
+    made = loss(horizon=0.0, exclude_seen=False, smoothing=0.2)
+    episodes = pack([history([3, 4, 5])], 10)
+    vectors, biases = made.learner.catalogue()
+    logits = made.learner(vectors, episodes)[0, :3] @ vectors.T + biases
+    by_hand = torch.nn.functional.cross_entropy(logits, torch.tensor([3, 4, 5]), label_smoothing=0.2)
+    torch.testing.assert_close(made(episodes), by_hand)
+
+
 def test_what_was_taken_is_left_out_of_the_softmax_unless_it_comes_again() -> None:
     made = loss(horizon=0.0)
     episodes = pack([history([3, 4, 5, 4])], 10)
