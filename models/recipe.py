@@ -103,6 +103,7 @@ def sized(dataset: Dataset) -> dict[str, Any]:
         }  # fmt: skip
     return size | {
         "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3,
+        "support_dropout": 0.3 if short else 0.0, "smoothing": 0.2 if short else 0.0,
         "residual_rate": 1.0, "weight_decay": 0.05, "averaging": 0.998 if short else 0.995,
         "settling": 0 if short else 20,
     }  # fmt: skip
