@@ -9,14 +9,18 @@ Letters: B users, T events, N items, r width of the vectors.
 from __future__ import annotations
 
 import warnings
+from copy import deepcopy
+from functools import cache
+from itertools import chain
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from models.episode import Support
-from models.learner import Learner
+from models.learner import Learner, LearnerConfig
 
+ITEMS = "learner.tower."  # their vectors are given with each call
 SETTLED = 3  # calls until torch has made its plan of a trace
 
 
@@ -42,7 +46,7 @@ class Traced:
         self._hears = learner.hears
         self._device = learner.prior.device
         courses = {"always": (True,), "unordered": (False, True), "never": (False,)}[learner.config.recall]
-        self._courses = {heard: _trace(learner, heard) for heard in courses}
+        self._courses = {heard: _filled(learner, heard) for heard in courses}
 
     def user_vectors(self, vectors: Tensor, support: Support) -> Tensor:
         """`Learner.user_vectors`, with all the steps that were learned, (B, r).
@@ -60,19 +64,34 @@ class Traced:
 
 
 @torch.no_grad()
-def _trace(learner: Learner, heard: bool) -> nn.Module:
-    device = learner.prior.device
-    vectors = torch.zeros(2, learner.config.rank, device=device)
-    # No size is 1: what torch records of such a one might hold for it alone.
-    rows = torch.zeros(2, 3, dtype=torch.int64, device=device)
-    mask = torch.ones_like(rows, dtype=torch.bool)
-    given = (vectors, rows, rows, mask.float(), mask, mask[:, 0])
+def _filled(learner: Learner, heard: bool) -> nn.Module:
+    """The trace of such learners with this one's parameters."""
+    course = deepcopy(_trace(learner.config, heard, learner.prior.device))
+    parameters = learner.state_dict()
+    for name, tensor in chain(course.named_parameters(), course.named_buffers()):
+        if not name.startswith(ITEMS):
+            tensor.copy_(parameters[name.removeprefix("learner.")])
+    for _ in range(SETTLED):
+        course(*_example(learner.config, learner.prior.device))
+    return course
+
+
+@cache
+@torch.no_grad()
+def _trace(config: LearnerConfig, heard: bool, device: torch.device) -> nn.Module:
+    """Made once for learners of a shape, so that a later snapshot's need not be recorded beside those who wait."""
+    learner = Learner(config, torch.zeros(1, config.rank + 1)).to(device)
     with warnings.catch_warnings():
         # It warns of every branch: these turn on the number of steps and on which block reads, the same at every call.
         # And that it has successors: those need a compiler where the service runs.
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(Course(learner, heard).eval(), given, check_trace=False)  # type: ignore[no-untyped-call]
-        course = cast(nn.Module, torch.jit.freeze(traced))
-    for _ in range(SETTLED):
-        course(*given)
-    return course
+        course = Course(learner, heard).eval()
+        return cast(nn.Module, torch.jit.trace(course, _example(config, device), check_trace=False))  # type: ignore[no-untyped-call]
+
+
+def _example(config: LearnerConfig, device: torch.device) -> tuple[Tensor, ...]:
+    """Two users with three events. No size is 1: what torch records of such a one might hold for it alone."""
+    vectors = torch.zeros(2, config.rank, device=device)
+    rows = torch.zeros(2, 3, dtype=torch.int64, device=device)
+    mask = torch.ones_like(rows, dtype=torch.bool)
+    return vectors, rows, rows, mask.float(), mask, mask[:, 0]
