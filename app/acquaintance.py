@@ -12,7 +12,7 @@ from app.event import UserHistory
 from app.query import Query
 from app.served import Outcome, Served
 
-PAGE = 32
+PAGE = 8
 LONGEST = 10.0
 """Seconds at most that a snapshot is held back for it, PAGE users at a time."""
 
