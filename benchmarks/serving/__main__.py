@@ -29,6 +29,7 @@ from benchmarks.serving import figures, world
 from benchmarks.serving.closed import Load
 from benchmarks.serving.hardware import bounds
 from benchmarks.serving.processes import Server, free_port, import_seconds, serving
+from models import snapshot
 
 SECTIONS = ("first", "throughput", "alone", "again", "tail", "events", "batch", "start", "swap")
 
@@ -66,7 +67,8 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     width = world.CONFIG.rank
     with ExitStack() as stack:
         redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
-        version = world.publish(folder / "snapshots", options.items)
+        version = world.write(folder / "snapshots", options.items)
+        snapshot.publish(folder / "snapshots", version)
         asyncio.run(_fill(redis.url, options))
         environment = {
             "INNERLOOP_REDIS_URL": redis.url,

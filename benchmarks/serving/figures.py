@@ -18,6 +18,7 @@ from benchmarks.serving.hardware import bounds
 from benchmarks.serving.opened import Opened, open_loop
 from benchmarks.serving.processes import Server
 from benchmarks.serving.store import events_a_second
+from models import snapshot
 
 Figure = dict[str, Any]
 QUIET = 1.0  # seconds at a time
@@ -163,7 +164,11 @@ def many_users(ours: Server, load: Load, width: int, repetitions: int, several: 
 
 
 def swap(ours: Server, root: Path, load: Load, peak: float, version: str) -> Figure:
-    """A new snapshot under an open loop at half the peak: the second of the swap beside the seconds before it."""
+    """A new snapshot under an open loop at half the peak: the seconds with the swap beside those before it.
+
+    It is written beforehand: who trains and writes snapshots is another process, as a rule on other cores.
+    """
+    newer = world.write(root, load.items, seed=1, parent=version)
     before = open_loop(ours.port, replace(load, seconds=4.0), 0.5 * peak)
     during: list[Opened] = []
     driver = threading.Thread(
@@ -171,7 +176,7 @@ def swap(ours: Server, root: Path, load: Load, peak: float, version: str) -> Fig
     )
     driver.start()
     time.sleep(2.0)
-    world.publish(root, load.items, seed=1, parent=version)
+    snapshot.publish(root, newer)
     driver.join()
     return {
         "before": asdict(before),

@@ -27,8 +27,8 @@ CONFIG = LearnerConfig(heads=2, recall="unordered")  # as `models.recipe` has it
 PAGE = 1000
 
 
-def publish(root: Path, items: int, *, seed: int = 0, parent: str | None = None) -> str:
-    """Write and publish a snapshot of items i0, i1, ... with random parameters; its version.
+def write(root: Path, items: int, *, seed: int = 0, parent: str | None = None) -> str:
+    """Write a snapshot of items i0, i1, ... with random parameters, not published yet; its version.
 
     Its words expect nothing of any text; content vectors are as wide as the default encoder's.
     """
@@ -53,7 +53,6 @@ def publish(root: Path, items: int, *, seed: int = 0, parent: str | None = None)
         created=f"2026-01-01T00:00:{seed:02}+00:00",
         data={},
     )
-    snapshot.publish(root, folder.name)
     return folder.name
 
 
