@@ -16,6 +16,7 @@ from app.history import RECORD, UserHistory
 from app.query import Entry, Inline, Query
 from app.served import Served
 from models.item import Item
+from models.traced import Traced
 from tests.worlds import Seen, content_of, served_of, snapshot_of
 
 
@@ -47,6 +48,20 @@ class Store:
 @pytest.fixture(scope="module")
 def served() -> Served:
     return served_of(snapshot_of())
+
+
+@pytest.fixture
+def adapted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Filled with how many users are adapted to, each time any are."""
+    sizes: list[int] = []
+    real = Traced.user_vectors
+
+    def counted(self: Traced, vectors: Any, support: Any) -> Any:
+        sizes.append(len(support.rows))
+        return real(self, vectors, support)
+
+    monkeypatch.setattr(Traced, "user_vectors", counted)
+    return sizes
 
 
 @pytest.fixture
@@ -235,25 +250,22 @@ async def test_who_asks_again_with_no_new_event_is_not_computed_again(
     assert seen.batches == [1, 1]
 
 
-async def test_another_question_of_the_same_user_starts_from_the_vector(mindful: Engine, store: Store) -> None:
+async def test_another_question_of_the_same_user_starts_from_the_vector(
+    mindful: Engine, store: Store, adapted: list[int]
+) -> None:
     store.histories = {"a": [1003, 1008]}
     plain = await mindful.ask(Query(user="a", k=20))
-    adapted = []
-    learner = mindful.served.learner
-    hook = learner.blocks[0].register_forward_pre_hook(lambda *_: adapted.append(1))
-    try:
-        assert (await mindful.ask(Query(user="a", k=5))).items == plain.items[:5]
-        odd = await mindful.ask(Query(user="a", categories=["odd"], exclude=[plain.items[0]]))
-        assert {int(item[1:]) % 2 for item in odd.items} == {1}
-        assert plain.items[0] not in odd.items
-        assert (await mindful.ask(Query(user="a", k=20))).items == plain.items, "after other questions too"
-        assert not adapted
-        await mindful.ask(Query(user="b"))
-        store.histories["a"].append(1030)
-        await mindful.ask(Query(user="a"))
-        assert adapted == [1]
-    finally:
-        hook.remove()
+    adapted.clear()
+    assert (await mindful.ask(Query(user="a", k=5))).items == plain.items[:5]
+    odd = await mindful.ask(Query(user="a", categories=["odd"], exclude=[plain.items[0]]))
+    assert {int(item[1:]) % 2 for item in odd.items} == {1}
+    assert plain.items[0] not in odd.items
+    assert (await mindful.ask(Query(user="a", k=20))).items == plain.items, "after other questions too"
+    assert not adapted
+    await mindful.ask(Query(user="b"))
+    store.histories["a"].append(1030)
+    await mindful.ask(Query(user="a"))
+    assert adapted == [1]
 
 
 async def test_many_who_ask_the_same_at_once_are_computed_once(mindful: Engine, store: Store, served: Served) -> None:
@@ -283,18 +295,20 @@ async def test_a_swap_forgets_every_vector(mindful: Engine, store: Store) -> Non
 
 
 async def test_a_vector_brought_before_a_swap_is_not_used_after_it(
-    mindful: Engine, store: Store, served: Served
+    mindful: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.histories = {"a": [1003, 1008], "b": [1010]}
     await mindful.ask(Query(user="a"))
     entered, gate = threading.Event(), threading.Event()
+    other = served_of(snapshot_of(seed=1))
+    real = Traced.user_vectors
 
-    def hold(*_: object) -> None:
+    def hold(self: Traced, *given: Any) -> Any:
         entered.set()
         gate.wait(10)
+        return real(self, *given)
 
-    hook = served.learner.blocks[0].register_forward_pre_hook(hold)
-    other = served_of(snapshot_of(seed=1))
+    monkeypatch.setattr(Traced, "user_vectors", hold)
     try:
         ahead = asyncio.create_task(mindful.ask(Query(user="b")))
         await asyncio.to_thread(entered.wait, 10)
@@ -303,7 +317,6 @@ async def test_a_vector_brought_before_a_swap_is_not_used_after_it(
         mindful.swap(other)
     finally:
         gate.set()
-        hook.remove()
     await ahead
     for k, answer in ((20, await late), (5, await mindful.ask(Query(user="a", k=5)))):
         assert answer == other.answer([Query(user="a", k=k)], [store.records("a")])[0]
@@ -332,20 +345,18 @@ async def test_a_vector_that_is_being_computed_is_forgotten_too(
     assert not len(mindful._adapted)
 
 
-async def test_a_renewed_catalogue_keeps_the_vectors_and_not_the_answers(mindful: Engine, store: Store) -> None:
+async def test_a_renewed_catalogue_keeps_the_vectors_and_not_the_answers(
+    mindful: Engine, store: Store, adapted: list[int]
+) -> None:
     store.histories = {"whole": [1003, 1008], "part": [1003, 9_999]}
     before = {user: await mindful.ask(Query(user=user)) for user in ("whole", "part")}
-    served, adapted = mindful.served, []
+    served = mindful.served
     new = Entry(9_999, Item("new", "New"), content_of(1, seed=7)[0])
     handles = {f"i{n}": 1000 + n for n in range(60)} | {"new": 9_999}
-    hook = served.learner.blocks[0].register_forward_pre_hook(lambda _, given: adapted.append(len(given[0])))
-    try:
-        gone = Entry(1000, Item(before["whole"].items[0], "Gone", available=False), None)
-        mindful.swap(served.renewed([new, gone], handles, 2))
-        adapted.clear()  # of nobody, once, for those who have no history
-        answers = {user: await mindful.ask(Query(user=user, k=60)) for user in ("whole", "part")}
-    finally:
-        hook.remove()
+    gone = Entry(1000, Item(before["whole"].items[0], "Gone", available=False), None)
+    mindful.swap(served.renewed([new, gone], handles, 2))
+    adapted.clear()  # of nobody, once, for those who have no history
+    answers = {user: await mindful.ask(Query(user=user, k=60)) for user in ("whole", "part")}
     assert adapted == [1], "only the one whose history names the new item"
     assert before["whole"].items[0] not in answers["whole"].items
     assert "new" in answers["whole"].items
