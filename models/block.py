@@ -36,8 +36,8 @@ class InnerLoop(nn.Module):
         slowest, fastest: the logits of the heads' fading an event, spread between these.
         local: whether a reader weighs events by how like its query their keys are, exp(sharpness q . k), and fits an
             affine map to them: keys and queries are [1, k] / sqrt(2) then.
-        support_dropout: the share of its support set that each local reader does without while training; what is left
-            counts more.
+        support_dropout: the share of the events that each local reader does without while training. What is left
+            counts more, so that with several inner steps near 2 the errors may grow then.
         """
         super().__init__()
         self.W0 = nn.Parameter(torch.zeros(heads, value_width, key_width + local))
@@ -75,6 +75,22 @@ class InnerLoop(nn.Module):
         """The same with a constant key: values (B, T, V) or (B, H, T, V) to (B, H, Q, V) at the last Q events."""
         weights = self.weigh(strength, support, readers)
         return adapt.average(self.W0[..., 0], values, weights, self.step_sizes(steps), first_order=self.first_order)
+
+    def average_mapped(
+        self, maps: Tensor, events: Tensor, strength: Tensor, support: Support, steps: int | None
+    ) -> Tensor:
+        """`average` of each head's own map of the events, for one reader: maps (H, V, d), events (B, T, d).
+
+        An average is affine in the values, W_0 + g (sum_t a_t v_t - m W_0): the events are averaged first and mapped
+        once, together with a 1 that turns into g m. (B, H, 1, V).
+        """
+        prior = self.W0[..., 0]
+        marked = F.pad(events, (0, 1), value=1.0)
+        nothing = marked.new_zeros(len(prior), marked.shape[2])
+        summed = adapt.average(nothing, marked, self.weigh(strength, support, 1), self.step_sizes(steps))
+        moved, share = summed[..., :-1], summed[..., -1:]
+        out: Tensor = prior[:, None] + moved @ maps.transpose(-1, -2) - share * prior[:, None]
+        return out
 
     def step_sizes(self, steps: int | None) -> Tensor:
         """(K, H), each between 0 and 2."""
@@ -143,13 +159,16 @@ class AdaptationBlock(nn.Module):
         target = stream[:, -1:] if last else stream
         normed = self.norm(stream)
         queries, keys = self.query_key(normed * sign).chunk(2, -1)
-        values, gathered = self.value(normed).split([stream.shape[2], GATHERERS * stream.shape[2]], -1)
+        d = stream.shape[2]
+        own, shared = self.value.weight[:d], self.value.weight[d:]
         queries = F.normalize(self.split(queries[:, -target.shape[1] :]), dim=-1)
-        related = self.relate(
-            F.normalize(self.split(keys), dim=-1), self.split(values), queries, strength, support, steps
-        )
-        gathered = gathered.unflatten(-1, (GATHERERS, -1)).transpose(1, 2)
-        summed = self.gather.average(gathered, strength, support, target.shape[1], steps)
+        values = self.split(F.linear(normed, own))
+        related = self.relate(F.normalize(self.split(keys), dim=-1), values, queries, strength, support, steps)
+        if last:
+            summed = self.gather.average_mapped(shared.view(GATHERERS, d, d), normed, strength, support, steps)
+        else:
+            gathered = F.linear(normed, shared).view(*normed.shape[:2], GATHERERS, d).transpose(1, 2)
+            summed = self.gather.average(gathered, strength, support, target.shape[1], steps)
         reading = torch.cat([related.transpose(1, 2).flatten(2), summed.transpose(1, 2).flatten(2)], -1)
         mixed: Tensor = self.dropout(self.out(reading))
         if self.residual:
