@@ -63,7 +63,7 @@ class Served:
         handles: the lasting number of each item that a stored history may name.
         catalogue_version: the state of the catalogue that `put` and `handles` are.
         expected: what this learner expects of some texts, (d + 1,) each, where that is known already.
-        traced: this learner, where that is there already.
+        traced: this learner's trace, where one was made already.
         """
         self.learner = learner
         self._traced = traced or Traced(learner)

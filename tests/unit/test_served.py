@@ -49,6 +49,10 @@ def ask(served: Served, query: Query, stored: NDArray[np.void] | None = None) ->
     return answers(served, [query], [stored])[0].items
 
 
+def test_a_renewed_catalogue_keeps_the_trace(served: Served) -> None:
+    assert served.renewed([], {}, 7)._traced is served._traced
+
+
 def test_events_of_one_moment_have_no_order(served: Served) -> None:
     stored = records(1003, 1017, 1008)
     stored["time"] = 7.0

@@ -9,18 +9,19 @@ import pytest
 import torch
 
 from models.episode import History, pack
-from models.learner import Learner, LearnerConfig, Recalls
-from models.traced import Traced
+from models.learner import KIND_SLOTS, Learner, LearnerConfig, Recalls
+from models.traced import Traced, _trace
 
 N = 40
 
 
-def learner(**changes: object) -> Learner:
-    torch.manual_seed(0)
+def learner(seed: int = 0, **changes: object) -> Learner:
+    torch.manual_seed(seed)
     config = LearnerConfig.from_dict({"width": 16, "rank": 24, "heads": 2, "length": 12} | changes)
     made = Learner(config, torch.nn.functional.normalize(torch.randn(N, config.rank + 1), dim=-1))
     for parameter in made.parameters():  # away from the zeros some start at, so that every path counts
         torch.nn.init.normal_(parameter, std=0.3)
+    made.kind_shares.copy_(torch.rand(KIND_SLOTS))
     return made.eval()
 
 
@@ -51,6 +52,37 @@ def test_it_gives_what_the_learner_gives(recall: Recalls, steps: int) -> None:
                 torch.testing.assert_close(
                     traced.user_vectors(vectors, support), model.user_vectors(vectors, support), atol=1e-5, rtol=1e-5
                 )
+
+
+def test_a_later_learner_of_its_shape_leaves_it_as_it_is() -> None:
+    first, second = learner(), learner(seed=1)
+    traced = Traced(first)
+    vectors, _ = first.catalogue()
+    support = pack(histories(5, 12, 1.0), 12)
+    with torch.inference_mode():
+        before = traced.user_vectors(vectors, support)
+        other = Traced(second).user_vectors(vectors, support)
+        assert torch.equal(traced.user_vectors(vectors, support), before)
+        torch.testing.assert_close(other, second.user_vectors(vectors, support), atol=1e-5, rtol=1e-5)
+        assert not torch.allclose(other, before)
+
+
+def test_learners_that_differ_in_what_only_training_knows_share_a_trace() -> None:
+    Traced(learner())
+    made = _trace.cache_info().misses
+    Traced(learner(seed=1, dropout=0.5, support_dropout=0.5, residual_dropout=0.5))
+    assert _trace.cache_info().misses == made
+    Traced(learner(heads=4))
+    assert _trace.cache_info().misses == made + 1
+
+
+def test_a_vector_that_is_not_finite_is_zero() -> None:
+    broken = learner()
+    with torch.no_grad():
+        broken.prior[3] = torch.nan
+    vectors, _ = broken.catalogue()
+    with torch.inference_mode():
+        assert not Traced(broken).user_vectors(vectors, pack(histories(2, 3, 1.0), 12)).any()
 
 
 def test_it_reads_whatever_catalogue_it_is_given() -> None:
