@@ -13,8 +13,11 @@ from app.query import Query
 from app.served import Outcome, Served
 
 PAGE = 8
-LONGEST = 10.0
-"""Seconds at most that a snapshot is held back for it, PAGE users at a time."""
+"""Users at a time. Of fewer each costs more; behind more, whoever asks meanwhile waits longer for the device."""
+
+LONGEST = 120.0
+"""Seconds at most that a snapshot is held back for it. Who has not been met by then is computed when asked for; where
+that is most of those who ask, everyone waits."""
 
 Read = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
 Compute = Callable[[Served, Sequence[Query], Sequence[UserHistory]], Awaitable[Outcome]]

@@ -15,13 +15,14 @@ import httpx
 from benchmarks.serving import world
 from benchmarks.serving.closed import Closed, Load, closed_loop
 from benchmarks.serving.hardware import bounds
-from benchmarks.serving.opened import Opened, open_loop
+from benchmarks.serving.opened import Opened, Recording, open_loop
 from benchmarks.serving.processes import Server
 from benchmarks.serving.store import events_a_second
 from models import snapshot
 
 Figure = dict[str, Any]
 QUIET = 1.0  # seconds at a time
+BEFORE_SECONDS, SWAPPED_WITHIN = 4.0, 60.0
 
 
 def visit(base: str, users: int) -> None:
@@ -102,8 +103,9 @@ def again(ours: Server, load: Load, repetitions: int) -> Figure:
 def tail(ours: Server, load: Load, peak: float, repetitions: int) -> Figure:
     """p99 over p50, open loop, at 70% of the peak rate; for the empty route too, at the same rate of its own peak."""
     visit(ours.base, load.users)
-    came = [open_loop(ours.port, load, 0.7 * peak) for _ in range(repetitions)]
-    base = [open_loop(ours.port, replace(load, path="/empty", share=0.0), 0.7 * peak) for _ in range(repetitions)]
+    empty = replace(load, path="/empty", share=0.0)
+    came = [open_loop(ours.port, load, 0.7 * peak).whole() for _ in range(repetitions)]
+    base = [open_loop(ours.port, empty, 0.7 * peak).whole() for _ in range(repetitions)]
     return {
         "innerloop": [asdict(each) for each in came],
         "empty": [asdict(each) for each in base],
@@ -164,25 +166,44 @@ def many_users(ours: Server, load: Load, width: int, repetitions: int, several: 
 
 
 def swap(ours: Server, root: Path, load: Load, peak: float, version: str) -> Figure:
-    """A new snapshot under an open loop at half the peak: the seconds with the swap beside those before it.
+    """A new snapshot under an open loop at half the peak: p99 before it, until it is served, and in that second.
 
     It is written beforehand: who trains and writes snapshots is another process, as a rule on other cores.
+
+    Raises:
+        RuntimeError: it was not served in SWAPPED_WITHIN.
     """
     newer = world.write(root, load.items, seed=1, parent=version)
-    before = open_loop(ours.port, replace(load, seconds=4.0), 0.5 * peak)
-    during: list[Opened] = []
-    driver = threading.Thread(
-        target=lambda: during.append(open_loop(ours.port, replace(load, seconds=4.0), 0.5 * peak))
-    )
+    visit(ours.base, load.users)
+    recordings: list[Recording] = []
+    whole = replace(load, seconds=BEFORE_SECONDS + SWAPPED_WITHIN + 4)
+    driver = threading.Thread(target=lambda: recordings.append(open_loop(ours.port, whole, 0.5 * peak)))
     driver.start()
-    time.sleep(2.0)
+    time.sleep(BEFORE_SECONDS + 4)  # the generator takes a while to start
+    published = time.perf_counter()
     snapshot.publish(root, newer)
+    with httpx.Client(base_url=ours.base, timeout=10) as client:
+        while client.get("/model").json()["version"] != newer:
+            if time.perf_counter() - published > SWAPPED_WITHIN:
+                raise RuntimeError(f"the new snapshot was not served within {SWAPPED_WITHIN:g} s")
+            time.sleep(0.05)
+    swapped = time.perf_counter()
     driver.join()
+    came = recordings[0]
+    before, preparing = came.between(published - BEFORE_SECONDS, published), came.between(published, swapped - 0.5)
+    second, after = came.between(swapped - 0.5, swapped + 0.5), came.between(swapped + 0.5, swapped + 2)
     return {
-        "before": asdict(before),
-        "during": asdict(during[0]),
-        "failed": during[0].faults,
-        "p99 against before": during[0].p99 / before.p99,
+        "rate": 0.5 * peak,
+        "seconds until served": swapped - published,
+        "before": before,
+        "preparing": preparing,
+        "that second": second,
+        "after": after,
+        "failed": came.faults,
+        "late": came.whole().late,
+        "p99 against before": second["p99"] / before["p99"],
+        "p99 against before, preparing": preparing["p99"] / before["p99"],
+        "p99 against before, after": after["p99"] / before["p99"],
     }
 
 

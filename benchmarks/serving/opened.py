@@ -15,6 +15,7 @@ from typing import cast
 
 import numpy as np
 import uvloop
+from numpy.typing import NDArray
 
 from benchmarks.serving.closed import Load
 
@@ -74,29 +75,52 @@ class Connection(asyncio.Protocol):
                 self.free.append(self)
 
 
-def open_loop(port: int, load: Load, rate: float, processes: int = 2) -> Opened:
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """Every answer: when it was due, by time.perf_counter, and how long it took, (n,) each, in seconds."""
+
+    due: NDArray[np.float64]
+    took: NDArray[np.float64]
+    seconds: float
+    meant: int
+    faults: int
+
+    def between(self, since: float, until: float) -> dict[str, float]:
+        """p50 and p99 of what was due then, in ms."""
+        took = self.took[(self.due >= since) & (self.due < until)] * 1000
+        return {"p50": float(np.percentile(took, 50)), "p99": float(np.percentile(took, 99)), "answers": len(took)}
+
+    def whole(self) -> Opened:
+        """All of it, summed up."""
+        p50, p99 = np.percentile(self.took * 1000, [50, 99])
+        late = 1 - len(self.took) / self.meant
+        rate = len(self.took) / self.seconds
+        return Opened(rate, float(p50), float(p99), float(self.took.max() * 1000), self.faults, late)
+
+
+def open_loop(port: int, load: Load, rate: float, processes: int = 2) -> Recording:
     """Load a local server at `rate` requests a second, from several processes with `load.connections` in all."""
     with multiprocessing.get_context("spawn").Pool(processes) as pool:
         share = [
             (port, load, rate / processes, max(1, load.connections // processes), seed) for seed in range(processes)
         ]
         parts = pool.starmap(_generate, share)
-    times = np.concatenate([np.array(found) for found, _, _ in parts]) * 1000
-    meant = sum(sent for _, sent, _ in parts)
-    p50, p99 = np.percentile(times, [50, 99])
-    faults = sum(count for _, _, count in parts)
-    return Opened(len(times) / load.seconds, float(p50), float(p99), float(times.max()), faults, 1 - len(times) / meant)
+    answers = np.concatenate([np.array(found).reshape(-1, 2) for found, _, _ in parts])
+    meant, faults = sum(part[1] for part in parts), sum(part[2] for part in parts)
+    return Recording(answers[:, 0], answers[:, 1], load.seconds, meant, faults)
 
 
-def _generate(port: int, load: Load, rate: float, connections: int, seed: int) -> tuple[list[float], int, int]:
+def _generate(
+    port: int, load: Load, rate: float, connections: int, seed: int
+) -> tuple[list[tuple[float, float]], int, int]:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_drive(port, load, rate, connections, random.Random(seed)))
 
 
 async def _drive(
     port: int, load: Load, rate: float, connections: int, rng: random.Random
-) -> tuple[list[float], int, int]:
-    """(latencies in seconds, requests that were due, faults)."""
+) -> tuple[list[tuple[float, float]], int, int]:
+    """(when each answer was due and how long it took, requests that were due, faults)."""
     free: deque[Connection] = deque()
     queue: deque[tuple[float, bytes]] = deque()
     found: list[tuple[float, float]] = []
@@ -124,7 +148,7 @@ async def _drive(
         connection.transport.abort()
     measured = start + WARM_SECONDS
     sent = sum(after >= WARM_SECONDS for after, _ in plan)
-    return [took for intended, took in found if intended >= measured], sent, sum(each.faults for each in made)
+    return [each for each in found if each[0] >= measured], sent, sum(each.faults for each in made)
 
 
 def _plan(load: Load, rate: float, rng: random.Random) -> list[tuple[float, bytes]]:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import hiredis
+import numpy as np
 import pytest
 
 from benchmarks.serving.closed import Load
@@ -38,9 +39,13 @@ def test_the_open_loop_counts_every_request_that_was_due(redis_url: str, tmp_pat
     publish_snapshot(tmp_path / "snapshots")
     with serving(settings_of(redis_url, tmp_path / "snapshots")) as client:
         load = Load(users=5, items=8, share=0.2, connections=4, seconds=1.0)
-        came = open_loop(int(client.base_url.port or 0), load, 50.0, processes=1)
+        recording = open_loop(int(client.base_url.port or 0), load, 50.0, processes=1)
         refused = open_loop(int(client.base_url.port or 0), Load(path="/nowhere", connections=2, seconds=0.5), 20.0, 1)
+    came = recording.whole()
     assert came.faults == 0
+    middle = float(np.median(recording.due))
+    halves = recording.between(0, middle), recording.between(middle, np.inf)
+    assert sum(half["answers"] for half in halves) == len(recording.took)
     assert 20 < came.rate < 120
     assert 0 < came.p50 <= came.p99 <= came.worst
     assert came.late == 0
