@@ -41,7 +41,8 @@ LAG_SECONDS = 5.0
 SWITCH_SECONDS = 1e-4
 """How long a thread that wants the interpreter waits before it is given way to. A busy event loop lets go between its
 callbacks but takes it back before another thread has woken: the device's waits this long at every turn, of which
-adapting has about ten. Python's own 5 ms would be most of the time that a new event costs."""
+adapting has about ten. With Python's own 5 ms whoever is known waits less and a new event costs nearly twice as much:
+p50 2.0 and p99 57 ms under load, where they are 5.0 and 33 now."""
 DAY = 86_400
 
 

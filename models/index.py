@@ -116,7 +116,10 @@ def _exact(
     k: int,
     spare: int = SPARE,
 ) -> tuple[Tensor, Tensor]:
-    """The search of `Exact`, over `count` rows in G `blocks`: (B, K) rows and scores."""
+    """The search of `Exact`, over `count` rows in G `blocks`: (B, K) rows and scores.
+
+    `spare`, like the grid and the bits below, is an argument: a scripted function reads no constants of a module.
+    """
     scores = torch.addmm(biases, users, vectors.t())
     if allowed is not None:
         scores[:, :count].masked_fill_(~allowed, -torch.inf)
@@ -137,7 +140,7 @@ def _exact(
 
 def _rounded(scores: Tensor, grid: int = GRID) -> Tensor:
     """Scores in steps of 1 / GRID, as whole numbers."""
-    return scores.mul(grid).round_().clamp_(min=-8589934592.0).clamp_(max=8589934592.0)
+    return scores.mul(grid).round_().clamp_(min=-float(1 << 33)).clamp_(max=float(1 << 33))
 
 
 def best(

@@ -42,7 +42,7 @@ class LearnerConfig:
     steps: int = 1
     length: int = 100
     dropout: float = 0.2
-    support_dropout: float = 0.0  # of a support set, for each reader that weighs by likeness
+    support_dropout: float = 0.0  # of the events, for each reader that weighs by likeness, while training
     residual_dropout: float = 0.2
     recall: Recalls = "always"
 

@@ -90,7 +90,8 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     are narrow, for few users are soon learned by heart. Of many the blocks speak alone where events have an order,
     items move freely, what is kept is an average over some epochs, and the middles of long histories do not pass for
     beginnings. A recall there comes to know pairs that one user alone took together, the very answers that training
-    asks for, and learns slower what follows what; it speaks of long histories that have no order.
+    asks for, and learns slower what follows what; it speaks of long histories that have no order. Readers of short
+    histories do without some of their few events, and aim at all items a little: they would learn pairs by heart too.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)

@@ -87,7 +87,7 @@ def train(
             min=0.0,
             max=0.9,
             show_default="the recipe's",
-            help="Share of a user's events that each reader in the blocks does without while training.",
+            help="Share of the events that each reader that weighs by likeness does without while training.",
         ),
     ] = None,
     residual_dropout: Annotated[

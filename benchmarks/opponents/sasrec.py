@@ -75,7 +75,7 @@ class SASRec:
             "normalised": (True, False),
             "start": ("directions", "random"),  # of the items: as ours may begin, or with nothing known
             "averaging": (size["averaging"], 0.0),  # of the parameters, a step, as ours has it
-            "smoothing": (0.2, 0.0, 0.1) if size.get("smoothing") else (0.0, 0.1, 0.2),  # as ours begins
+            "smoothing": (0.0, 0.1, 0.2),
             "shuffled": (0.5, 0.0, 0.8) if task.unordered else (0.0,),
         }
 

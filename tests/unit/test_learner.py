@@ -46,6 +46,13 @@ def test_readers_do_without_a_share_of_their_support_while_training_alone() -> N
     torch.testing.assert_close(plain.train()(vectors, support), plain(vectors, support))
 
 
+def test_what_averages_all_events_does_without_none_of_them() -> None:
+    gather = learner(support_dropout=0.9).blocks[0].gather.train()
+    values, support = torch.randn(1, 8, 16), pack([history(*range(8))], 8)
+    one, other = (gather.average(values, torch.ones(1, 8), support, 8, None) for _ in range(2))
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
 def test_a_batch_equals_one_by_one() -> None:
     model = learner()
     vectors, _ = model.catalogue()

@@ -41,6 +41,15 @@ def test_smoothing_spreads_a_share_of_the_target_over_the_catalogue() -> None:
     torch.testing.assert_close(made(episodes), by_hand)
 
 
+def test_what_was_taken_takes_part_in_what_is_spread() -> None:
+    made, plain, spread = (loss(horizon=0.0, smoothing=share) for share in (0.2, 0.0, 1.0))
+    episodes = pack([history([3, 4, 5])], 10)
+    vectors, biases = made.learner.catalogue()
+    logits = made.learner(vectors, episodes)[0, :3] @ vectors.T + biases
+    torch.testing.assert_close(spread(episodes), (logits.logsumexp(-1) - logits.mean(-1)).mean())
+    torch.testing.assert_close(made(episodes), 0.8 * plain(episodes) + 0.2 * spread(episodes))
+
+
 def test_what_was_taken_is_left_out_of_the_softmax_unless_it_comes_again() -> None:
     made = loss(horizon=0.0)
     episodes = pack([history([3, 4, 5, 4])], 10)
