@@ -64,7 +64,8 @@ class Acquaintance:
                 return  # who is not known is computed when asked for
             queries = [Query(user=user) for user in page]
             outcome = await compute(served, queries, histories)
-            for user, query, history, answer, vector, complete in zip(page, queries, histories, *outcome, strict=True):
+            met = zip(page, queries, histories, *outcome, strict=True)
+            for user, query, history, answer, vector, complete, trail in met:
                 if user in self._meeting and vector is not None:
-                    self.adapted.keep(query, history.version, vector, answer, complete=complete)
+                    self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
             await asyncio.sleep(perf_counter() - began)

@@ -1,7 +1,7 @@
 """What is remembered of users who have been adapted to: the vector, and the last answer, under the history's version.
 
 A history that has moved on has another version, and one that was forgotten has none, so what is stale is never found.
-It is for one snapshot alone.
+Where it has moved on by one event, the trail of those before leads up to it. All is for one snapshot alone.
 
 Only the event loop touches it: no locks.
 """
@@ -11,9 +11,23 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
+from app.event import RECORD, UserHistory
 from app.query import Answer, Query
+
+TRAIL_BYTES = 96 * 2**20
+"""What trails may take in all: those of 15,000 users with 25 events each, at 256 bytes an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """The trail of a user's history as it was read."""
+
+    packed: bytes
+    trail: NDArray[np.float32]  # (n, width): see `app.adapting`
 
 
 @dataclass(slots=True)
@@ -33,6 +47,8 @@ class Adapted:
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._known: OrderedDict[str, Known] = OrderedDict()
+        self._ways: OrderedDict[str, Way] = OrderedDict()
+        self._way_bytes = 0
 
     def __len__(self) -> int:
         return len(self._known)
@@ -48,22 +64,51 @@ class Adapted:
         self._known.move_to_end(user)
         return known
 
-    def keep(self, query: Query, version: int, vector: Tensor, answer: Answer, *, complete: bool = True) -> None:
+    def trail(self, user: str, history: UserHistory) -> NDArray[np.float32] | None:
+        """That of just this history without its newest event, where it is at hand."""
+        way = self._ways.get(user)
+        if way is None or way.packed != history.packed[: -RECORD.itemsize]:
+            return None
+        return way.trail
+
+    def keep(
+        self,
+        query: Query,
+        history: UserHistory,
+        vector: Tensor,
+        answer: Answer,
+        *,
+        complete: bool = True,
+        trail: NDArray[np.float32] | None = None,
+    ) -> None:
         """Remember what a query's user was adapted to, and the answer where the query is plain.
 
         A user without a history has nothing to remember, and one whose history has moved on meanwhile is left alone.
         """
+        version = history.version
         if query.user is None or not version or not self._capacity:
             return
         known = self._known.get(query.user)
         if known is None or known.version < version:
             if len(self._known) >= self._capacity and known is None:
-                self._known.popitem(last=False)
+                self._lose(self._known.popitem(last=False)[0])
             # A vector of its own, or it would hold on to the whole batch's.
             known = self._known[query.user] = Known(version, vector.clone(), complete)
             self._known.move_to_end(query.user)
+            self._lose(query.user)
+            if trail is not None:
+                self._ways[query.user] = Way(history.packed, trail)
+                self._way_bytes += trail.nbytes
         if query.plain and known.version == version:
             known.k, known.answer = query.k, answer
+        while self._way_bytes > TRAIL_BYTES:
+            self._lose(next(iter(self._ways)))
+
+    def _lose(self, user: str) -> None:
+        """The trail of a user, if there is one."""
+        way = self._ways.pop(user, None)
+        if way is not None:
+            self._way_bytes -= way.trail.nbytes
 
     def renewed(self) -> None:
         """The catalogue is another, the snapshot is the same: answers go, and vectors that new items may change."""
@@ -83,7 +128,10 @@ class Adapted:
     def forget(self, user: str) -> None:
         """Drop a user, known or not."""
         self._known.pop(user, None)
+        self._lose(user)
 
     def clear(self) -> None:
         """Drop everyone."""
         self._known.clear()
+        self._ways.clear()
+        self._way_bytes = 0

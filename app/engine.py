@@ -19,6 +19,7 @@ from torch import Tensor
 
 from app.acquaintance import Acquaintance
 from app.adapted import Adapted
+from app.adapting import Trail
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.event import UserHistory
 from app.query import Answer, Query
@@ -262,17 +263,24 @@ class Engine:
             [waiting.query for waiting in firsts],
             [waiting.history for waiting in firsts],
             [waiting.vector for waiting in firsts],
+            [self._trail(waiting) for waiting in firsts],
         )
-        for group, answer, vector, complete in zip(groups, *outcome, strict=True):
+        for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
             query, history = group[0].query, group[0].history
             remember = served is self._served and all(waiting.remember for waiting in group)
             if remember and vector is not None and query.stored and history is not None:
-                self._adapted.keep(query, history.version, vector, answer, complete=complete)
+                self._adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
             for waiting in group:
                 waiting.give(answer)
         seconds = perf_counter() - started
         self._observer.stage("compute", seconds)
         self._batch_seconds = 0.8 * self._batch_seconds + 0.2 * seconds if self._batch_seconds else seconds
+
+    def _trail(self, waiting: Waiting) -> Trail | None:
+        query, history = waiting.query, waiting.history
+        if not query.stored or query.user is None or history is None or not waiting.remember:
+            return None
+        return self._adapted.trail(query.user, history)
 
     async def _on_device(
         self,
@@ -280,8 +288,9 @@ class Engine:
         queries: Sequence[Query],
         histories: Sequence[UserHistory | None],
         known: Sequence[Tensor | None] | None = None,
+        trails: Sequence[Trail | None] | None = None,
     ) -> Outcome:
-        work = partial(served.compute, queries, histories, known or [None] * len(queries))
+        work = partial(served.compute, queries, histories, known or [None] * len(queries), trails)
         return await asyncio.get_running_loop().run_in_executor(self._device_thread, work)
 
     def _drain_seconds(self) -> float:

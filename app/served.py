@@ -16,24 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from app.adapting import Adapting, Trail
 from app.event import UserHistory
 from app.query import Answer, Entry, Query
 from app.support import Events, Rows, decode
-from models.episode import History, pack
 from models.index import Barred, Index
 from models.interaction import RatingScale
 from models.item import Item
 from models.learner import Learner
 from models.quantised import index_for
 from models.snapshot import POPULARITY, Manifest, Snapshot
-from models.traced import Traced
 
 UNKNOWN = -1
 """The version of a catalogue that could not be read."""
-
-SLOTS = 800
-"""Events adapted to at once, about: what the caches hold. Users are padded to the longest among them, so those of like
-length go together."""
 
 
 class Outcome(NamedTuple):
@@ -42,6 +37,7 @@ class Outcome(NamedTuple):
     answers: list[Answer]
     vectors: list[Tensor | None]  # (d,) of each query's user, None where nobody was adapted to
     complete: list[bool]  # whether a vector is made of the whole history, and of nothing but the snapshot's items
+    trails: list[Trail | None]  # what a next event goes on from, where it can
 
 
 class Served:
@@ -55,7 +51,7 @@ class Served:
         handles: Mapping[str, int] | None = None,
         catalogue_version: int = UNKNOWN,
         expected: Mapping[str, Tensor] | None = None,
-        traced: Traced | None = None,
+        adapting: Adapting | None = None,
     ) -> None:
         """Args:
         learner: restored from `snapshot`, on the device that is to answer.
@@ -63,10 +59,10 @@ class Served:
         handles: the lasting number of each item that a stored history may name.
         catalogue_version: the state of the catalogue that `put` and `handles` are.
         expected: what this learner expects of some texts, (d + 1,) each, where that is known already.
-        traced: this learner's trace, where one was made already.
+        adapting: this learner's, where it was made already.
         """
         self.learner = learner
-        self._traced = traced or Traced(learner)
+        self._adapting = adapting or Adapting(learner)
         self.snapshot = snapshot
         self.catalogue_version = catalogue_version
         self.put = {entry.item.id: entry for entry in put}
@@ -89,8 +85,7 @@ class Served:
             self._vectors, biases = learner.catalogue(torch.stack(extra) if extra else None)
             available = torch.tensor([item.available for item in self.items]).to(biases.device)
             popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(fitting))]).log1p().to(biases)
-            nobody = pack([History(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))], 1)
-            self._prior = self._traced.user_vectors(self._vectors, nobody)[0]
+            self._prior = self._adapting.prior(self._vectors)
             self._by_taste = self._index(self._vectors, biases, available)
             self._by_likeness = self._index(self._vectors, torch.zeros_like(biases), available)
             self._by_popularity = self._index(self._vectors[:, :0], popularity, available)
@@ -117,7 +112,7 @@ class Served:
 
     def renewed(self, put: Collection[Entry], handles: Mapping[str, int], catalogue_version: int) -> Served:
         """The same snapshot with the catalogue in another state."""
-        return Served(self.learner, self.snapshot, put, handles, catalogue_version, self._expected, self._traced)
+        return Served(self.learner, self.snapshot, put, handles, catalogue_version, self._expected, self._adapting)
 
     def answer(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> list[Answer]:
         """As `compute`, the answers alone."""
@@ -128,6 +123,7 @@ class Served:
         queries: Sequence[Query],
         histories: Sequence[UserHistory | None],
         known: Sequence[Tensor | None],
+        trails: Sequence[Trail | None] | None = None,
     ) -> Outcome:
         """Answer a batch of B queries at once, each as it would be answered alone.
 
@@ -135,6 +131,7 @@ class Served:
             histories: each query's stored history; None where it was not read: a query that needs it is then degraded.
                 An event on an item that is no longer here is passed over.
             known: the vector, (d,), of a query's user where it is at hand for just this history; None to adapt.
+            trails: where it is not, the trail of just this history without its newest event, if that is at hand.
         """
         events = decode(queries, histories, self._row_of_handle, self.rows, self._scale)
         groups: dict[str, list[int]] = defaultdict(list)
@@ -145,9 +142,13 @@ class Served:
                 groups["popularity" if query.stored and histories[at] is None else "taste"].append(at)
         answers = {at: Answer([], [], self.snapshot.version) for at in groups["nothing"]}
         vectors: list[Tensor | None] = list(known)
+        ways: list[Trail | None] = [None] * len(queries) if trails is None else list(trails)
         with torch.inference_mode():
             if group := groups["taste"]:
-                self._adapt([at for at in group if vectors[at] is None], events, vectors)
+                unknown = [at for at in group if vectors[at] is None]
+                for at in unknown:
+                    vectors[at] = self._prior
+                self._adapting.adapt(self._vectors, unknown, events, vectors, ways)
                 users = torch.stack([vector for at in group if (vector := vectors[at]) is not None])
                 answers |= self._ranked(self._by_taste, users, group, queries, events)
             if group := groups["likeness"]:
@@ -158,28 +159,14 @@ class Served:
                 answers |= self._ranked(self._by_popularity, users, group, queries, events, degraded=True)
         # An item put since the snapshot stands on its text alone, and that may be put again.
         settled = np.bincount(events.owner[events.rows >= len(self.snapshot.items)], minlength=len(queries)) == 0
-        return Outcome([answers[at] for at in range(len(queries))], vectors, (events.complete & settled).tolist())
+        complete = events.complete & settled
+        ways = [way if whole else None for way, whole in zip(ways, complete, strict=True)]
+        return Outcome([answers[at] for at in range(len(queries))], vectors, complete.tolist(), ways)
 
     def warm(self, largest: int) -> None:
         """Answer made-up batches of one and of `largest` queries, so that no real one pays for a first time."""
         for size in (1, largest):
             self.answer([Query()] * size, [None] * size)
-
-    def _adapt(self, places: Sequence[int], events: Events, vectors: list[Tensor | None]) -> None:
-        """Fill in the vectors of the queries at these places, those of like length together."""
-        counts = np.bincount(events.owner, minlength=len(vectors))
-        for at in places:
-            if not counts[at]:
-                vectors[at] = self._prior
-        places = sorted((at for at in places if counts[at]), key=counts.__getitem__)
-        while places:
-            # The longest first: so many users of that length.
-            together = max(1, SLOTS // min(int(counts[places[-1]]), self.learner.config.length))
-            places, part = places[:-together], places[-together:]
-            support = events.of(part).support(self.learner.config.length)
-            users = self._traced.user_vectors(self._vectors, support)
-            for at, user in zip(part, users.unbind(), strict=True):
-                vectors[at] = user
 
     def _ranked(
         self,

@@ -181,7 +181,7 @@ class Learner(nn.Module):
 
     def forward(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
         """User vectors before each event and after the last, (B, T + 1, r): entry t has seen events 0 to t - 1."""
-        users = self.follow(vectors, support, last=False, heard=self.hears(support), steps=steps)
+        users, _ = self.follow(vectors, support, last=False, heard=self.hears(support), steps=steps)
         return torch.cat([self.prior.expand(len(users), 1, -1), users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
@@ -192,7 +192,8 @@ class Learner(nn.Module):
             support: the users' histories, (B, T).
             steps: inner steps to take, at most as many as were learned (the default). 0 reads the prior weights.
         """
-        return self.follow(vectors, support, last=True, heard=self.hears(support), steps=steps)[:, -1]
+        users, _ = self.follow(vectors, support, last=True, heard=self.hears(support), steps=steps)
+        return users[:, -1]
 
     def hears(self, support: Support) -> bool:
         """Whether the recall speaks of any of these histories."""
@@ -200,12 +201,25 @@ class Learner(nn.Module):
             return False
         return self.config.recall == "always" or not all(support.ordered.tolist())
 
-    def follow(self, vectors: Tensor, support: Support, *, last: bool, heard: bool, steps: int | None = None) -> Tensor:
-        """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r).
+    def follow(
+        self,
+        vectors: Tensor,
+        support: Support,
+        *,
+        last: bool,
+        heard: bool,
+        steps: int | None = None,
+        trail: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r); and the trail.
 
         Blocks and recall each move it from the prior by a share of what they say, s / (s + shrinkage) with s the
         events' summed strength: one event says less than ten, and none says nothing. What `hears` says decides between
         two courses, `heard`, and nothing else depends on what is in the tensors: each course can be traced.
+
+        The trail, (B, T, (blocks - 1) d), is what each event was when it entered the blocks but the first. It is made
+        of that event and those before it, so a new event changes nothing of it: given the trail of all events but the
+        newest, (B, T - 1, (blocks - 1) d), the newest alone is taken through the blocks.
         """
         sign = torch.sign(support.preference)[:, :, None]  # 0 in an empty slot
         scale = self.config.width**0.5
@@ -214,16 +228,24 @@ class Learner(nn.Module):
         stream: Tensor = self.dropout(sign * self.enter(taken) * scale) + kind_vectors[support.kinds]
         size = support.preference.abs().clamp(min=1e-3)
         strength = torch.exp(kind_strengths[support.kinds] + self.preference_power * torch.log(size))
+        final = len(self.blocks) - 1
+        before = None if trail is None else trail.chunk(max(final, 1), -1)
+        entered: list[Tensor] = []
         for number, block in enumerate(self.blocks):
-            stream = block(stream, sign, strength, support, last and number == len(self.blocks) - 1, steps)
+            alone = before is not None or (last and number == final)
+            stream = block(stream, sign, strength, support, alone, steps)
+            if number < final:
+                stream = stream if before is None else torch.cat([before[number], stream], 1)
+                entered.append(stream)
+        trail = torch.cat(entered, -1) if len(entered) > 1 else entered[0] if entered else taken[..., :0]
         readers = stream.shape[1]
         evidence = (strength * support.mask).cumsum(-1)[:, -readers:, None]
         said = self.leave(self.out_norm(stream))
         users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
         if self.recall is None or not heard:
-            return users
+            return users, trail
         share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
         if self.config.recall == "unordered":
             share = share * ~support.ordered[:, None, None]
         recalled: Tensor = self.recall(taken, support.preference, strength, support, readers, steps)
-        return users + share * recalled
+        return users + share * recalled, trail

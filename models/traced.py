@@ -33,11 +33,19 @@ class Course(nn.Module):
         self.learner, self.heard = learner, heard
 
     def forward(
-        self, vectors: Tensor, rows: Tensor, kinds: Tensor, preference: Tensor, mask: Tensor, ordered: Tensor
-    ) -> Tensor:
+        self,
+        vectors: Tensor,
+        rows: Tensor,
+        kinds: Tensor,
+        preference: Tensor,
+        mask: Tensor,
+        ordered: Tensor,
+        trail: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor]:
         support = Support(rows, kinds, preference, mask, ordered)
-        users = self.learner.follow(vectors, support, last=True, heard=self.heard)[:, -1]
-        return users.where(users.isfinite().all(-1, keepdim=True), 0.0)
+        users, trail = self.learner.follow(vectors, support, last=True, heard=self.heard, trail=trail)
+        users = users[:, -1]
+        return users.where(users.isfinite().all(-1, keepdim=True), 0.0), trail
 
 
 class Traced:
@@ -46,41 +54,44 @@ class Traced:
     def __init__(self, learner: Learner) -> None:
         self._hears = learner.hears
         self._device = learner.prior.device
-        courses = {"always": (True,), "unordered": (False, True), "never": (False,)}[learner.config.recall]
-        self._courses = {heard: _filled(learner, heard) for heard in courses}
+        whole = {"always": (True,), "unordered": (False, True), "never": (False,)}[learner.config.recall]
+        courses = [(heard, False) for heard in whole] + [(whole[0], True)]  # only what has an order leaves a trail
+        self._courses = {course: _filled(learner, *course) for course in courses}
 
-    def user_vectors(self, vectors: Tensor, support: Support) -> Tensor:
-        """`Learner.user_vectors`, with all the steps that were learned, (B, r).
+    def follow(self, vectors: Tensor, support: Support, trail: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`Learner.user_vectors`, with all the steps that were learned, (B, r), and the trail of `Learner.follow`.
 
         A vector that is not finite is zero instead: it would make every score so, and zero leaves the biases.
 
         Args:
             vectors: item vectors, (N, r), where the learner is.
             support: on the CPU.
+            trail: of all events but the newest, (B, T - 1, (blocks - 1) d), on the CPU, of histories with an order.
         """
-        course = self._courses[self._hears(support)]
+        course = self._courses[self._hears(support), trail is not None]
+        given = [*support] if trail is None else [*support, trail]
         if self._device.type != "cpu":
-            support = support.to(self._device)
-        return cast(Tensor, course(vectors, *support))
+            given = [tensor.to(self._device) for tensor in given]
+        return cast(tuple[Tensor, Tensor], course(vectors, *given))
 
 
 @torch.no_grad()
-def _filled(learner: Learner, heard: bool) -> nn.Module:
+def _filled(learner: Learner, heard: bool, known: bool) -> nn.Module:
     """The trace of such learners with this one's parameters."""
     shape = replace(learner.config, dropout=0.0, support_dropout=0.0, residual_dropout=0.0)
-    course = deepcopy(_trace(shape, heard, learner.prior.device))
+    course = deepcopy(_trace(shape, heard, known, learner.prior.device))
     parameters = learner.state_dict()
     for name, tensor in chain(course.named_parameters(), course.named_buffers()):
         if not name.startswith(ITEMS):
             tensor.copy_(parameters[name.removeprefix("learner.")])
     for _ in range(SETTLED):
-        course(*_example(learner.config, learner.prior.device))
+        course(*_example(learner.config, known, learner.prior.device))
     return course
 
 
 @cache
 @torch.no_grad()
-def _trace(config: LearnerConfig, heard: bool, device: torch.device) -> nn.Module:
+def _trace(config: LearnerConfig, heard: bool, known: bool, device: torch.device) -> nn.Module:
     """Made once for learners of a shape, so that a later snapshot's need not be recorded beside those who wait."""
     learner = Learner(config, torch.zeros(1, config.rank + 1)).to(device)
     with warnings.catch_warnings():
@@ -91,12 +102,14 @@ def _trace(config: LearnerConfig, heard: bool, device: torch.device) -> nn.Modul
         # A GPU's fuser would compile anew for every size of batch, beside those who wait.
         torch.jit.set_fusion_strategy([("STATIC", 0)])
         course = Course(learner, heard).eval()
-        return cast(nn.Module, torch.jit.trace(course, _example(config, device), check_trace=False))  # type: ignore[no-untyped-call]
+        return cast(nn.Module, torch.jit.trace(course, _example(config, known, device), check_trace=False))  # type: ignore[no-untyped-call]
 
 
-def _example(config: LearnerConfig, device: torch.device) -> tuple[Tensor, ...]:
+def _example(config: LearnerConfig, known: bool, device: torch.device) -> tuple[Tensor, ...]:
     """Two users with three events. No size is 1: what torch records of such a one might hold for it alone."""
     vectors = torch.zeros(2, config.rank, device=device)
     rows = torch.zeros(2, 3, dtype=torch.int64, device=device)
     mask = torch.ones_like(rows, dtype=torch.bool)
-    return vectors, rows, torch.zeros_like(rows), mask.float(), mask, mask[:, 0].clone()
+    given = (vectors, rows, torch.zeros_like(rows), mask.float(), mask, mask[:, 0].clone())
+    trail = torch.zeros(2, 2, (config.blocks - 1) * config.width, device=device)
+    return (*given, trail) if known else given

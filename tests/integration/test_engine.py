@@ -41,7 +41,7 @@ class Store:
 
     def records(self, user: str) -> UserHistory:
         out = np.zeros(len(self.histories.get(user, [])), RECORD)
-        out["handle"], out["value"] = self.histories.get(user, []), np.nan
+        out["handle"], out["value"], out["time"] = self.histories.get(user, []), np.nan, np.arange(len(out))
         return UserHistory(sum(self.histories.get(user, [])), out.tobytes())
 
 
@@ -54,13 +54,13 @@ def served() -> Served:
 def adapted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Filled with how many users are adapted to, each time any are."""
     sizes: list[int] = []
-    real = Traced.user_vectors
+    real = Traced.follow
 
-    def counted(self: Traced, vectors: Any, support: Any) -> Any:
+    def counted(self: Traced, vectors: Any, support: Any, *trail: Any) -> Any:
         sizes.append(len(support.rows))
-        return real(self, vectors, support)
+        return real(self, vectors, support, *trail)
 
-    monkeypatch.setattr(Traced, "user_vectors", counted)
+    monkeypatch.setattr(Traced, "follow", counted)
     return sizes
 
 
@@ -301,14 +301,14 @@ async def test_a_vector_brought_before_a_swap_is_not_used_after_it(
     await mindful.ask(Query(user="a"))
     entered, gate = threading.Event(), threading.Event()
     other = served_of(snapshot_of(seed=1))
-    real = Traced.user_vectors
+    real = Traced.follow
 
     def hold(self: Traced, *given: Any) -> Any:
         entered.set()
         gate.wait(10)
         return real(self, *given)
 
-    monkeypatch.setattr(Traced, "user_vectors", hold)
+    monkeypatch.setattr(Traced, "follow", hold)
     try:
         ahead = asyncio.create_task(mindful.ask(Query(user="b")))
         await asyncio.to_thread(entered.wait, 10)
@@ -320,6 +320,42 @@ async def test_a_vector_brought_before_a_swap_is_not_used_after_it(
     await ahead
     for k, answer in ((20, await late), (5, await mindful.ask(Query(user="a", k=5)))):
         assert answer == other.answer([Query(user="a", k=k)], [store.records("a")])[0]
+
+
+async def test_a_new_event_goes_on_from_where_the_last_one_led(
+    mindful: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[bool] = []
+    real = Traced.follow
+
+    def noted(self: Traced, vectors: Any, support: Any, trail: Any = None) -> Any:
+        followed.append(trail is not None)
+        return real(self, vectors, support, trail)
+
+    async def ask() -> bool:
+        followed.clear()
+        answer = await mindful.ask(Query(user="a"))
+        (way,) = followed
+        assert answer == mindful.served.answer([Query(user="a")], [store.records("a")])[0]
+        return way
+
+    monkeypatch.setattr(Traced, "follow", noted)
+    store.histories = {"a": [1003, 1008]}
+    assert not await ask()
+    store.histories["a"].append(1030)
+    assert await ask()
+    store.histories["a"].append(1031)
+    assert await ask(), "and on from there"
+    store.histories["a"].insert(1, 1032)
+    assert not await ask(), "it came in the middle"
+    store.histories["a"] += [1033, 1034]
+    assert not await ask(), "there are two"
+    mindful.forget("a")
+    store.histories["a"].append(1035)
+    assert not await ask(), "nothing is known of a user who was forgotten"
+    mindful.swap(served_of(snapshot_of(seed=1)))
+    store.histories["a"].append(1036)
+    assert not await ask(), "another snapshot goes other ways"
 
 
 async def test_a_vector_that_is_being_computed_is_forgotten_too(

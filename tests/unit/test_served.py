@@ -50,7 +50,35 @@ def ask(served: Served, query: Query, stored: NDArray[np.void] | None = None) ->
 
 
 def test_a_renewed_catalogue_keeps_the_trace(served: Served) -> None:
-    assert served.renewed([], {}, 7)._traced is served._traced
+    assert served.renewed([], {}, 7)._adapting is served._adapting
+
+
+def test_a_trail_leads_to_the_same_answers(served: Served) -> None:
+    length = served.learner.config.length
+    queries = [Query(user="u")] * 4
+    sizes = (1, 4, length - 1, length)
+    stored = [records(*(1000 + n for n in range(size + 1))) for size in sizes]
+    earlier, now = ([UserHistory(1, one[: len(one) - back].tobytes()) for one in stored] for back in (1, 0))
+    nobody = [None] * 4
+    left = served.compute(queries, earlier, nobody).trails
+    assert [None if trail is None else len(trail) for trail in left] == [1, 4, length - 1, None]
+    whole, led = served.compute(queries, now, nobody), served.compute(queries, now, nobody, left)
+    assert led.answers == whole.answers
+    astray = [None if trail is None else np.ones_like(trail) for trail in left]
+    answers = served.compute(queries, now, nobody, astray).answers
+    assert [one == other for one, other in zip(answers, whole.answers, strict=True)] == [False, False, False, True]
+    late = served.compute(queries, now, nobody, [left[1], left[0], None, None])
+    assert late.answers == whole.answers, "a trail of another length is not followed"
+
+
+def test_no_trail_is_left_without_an_order_or_by_what_is_not_the_snapshots(served: Served) -> None:
+    unordered, unknown = records(1003, 1017, 1008), records(1003, 9_999)
+    unordered["time"] = 7.0
+    histories = [UserHistory(1, one.tobytes()) for one in (unordered, unknown)]
+    assert served.compute([Query(user="u")] * 2, histories, [None] * 2).trails == [None, None]
+    first = served.compute([Query(user="u")], [UserHistory(1, unordered[:1].tobytes())], [None]).trails
+    both = UserHistory(2, unordered[:2].tobytes())
+    assert served.compute([Query(user="u")], [both], [None], first).answers == served.answer([Query(user="u")], [both])
 
 
 def test_events_of_one_moment_have_no_order(served: Served) -> None:
