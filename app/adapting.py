@@ -20,9 +20,6 @@ from models.traced import Traced
 SLOTS = 800
 """Events adapted to at once, about: what the caches hold. Users are padded to the longest among them."""
 
-FOLLOWED = 4
-"""How many times as many are where a trail leads up to the newest."""
-
 Trail = NDArray[np.float32]
 """What a user's n events were when they entered the blocks but the first, (n, (blocks - 1) d)."""
 
@@ -66,8 +63,8 @@ class Adapting:
                 trails[at] = None
                 if counts[at]:
                     others.append(at)
-        for group, slots in ((followed, SLOTS * FOLLOWED), (others, SLOTS)):
-            for part in _alike(group, counts, slots, self._length):
+        for group in (followed, others):
+            for part in _alike(group, counts, self._length):
                 support = events.of(part).support(self._length)
                 lead = _lead([trails[at] for at in part], support.rows.shape[1] - 1) if group is followed else None
                 users, left = self._traced.follow(items, support, lead)
@@ -78,11 +75,11 @@ class Adapting:
                     trails[at] = behind[row, len(behind[row]) - counts[at] :].copy() if lasts else None
 
 
-def _alike(places: Sequence[int], counts: Rows, slots: int, length: int) -> Iterator[list[int]]:
-    """Those with about as many events together, the longest first, as many as fit into `slots`."""
+def _alike(places: Sequence[int], counts: Rows, length: int) -> Iterator[list[int]]:
+    """Those with about as many events together, the longest first, as many as fit into SLOTS."""
     left = sorted(places, key=counts.__getitem__)
     while left:
-        together = max(1, slots // min(int(counts[left[-1]]), length))
+        together = max(1, SLOTS // min(int(counts[left[-1]]), length))
         left, part = left[:-together], left[-together:]
         yield part
 
