@@ -88,8 +88,9 @@ class InnerLoop(nn.Module):
         marked = F.pad(events, (0, 1), value=1.0)
         nothing = marked.new_zeros(len(prior), marked.shape[2])
         summed = adapt.average(nothing, marked, self.weigh(strength, support, 1), self.step_sizes(steps))
-        moved, share = summed[..., :-1], summed[..., -1:]
-        out: Tensor = prior[:, None] + moved @ maps.transpose(-1, -2) - share * prior[:, None]
+        moved, share = summed[:, :, 0, :-1], summed[..., -1:]
+        mapped = (moved.transpose(0, 1) @ maps.transpose(-1, -2)).transpose(0, 1)[:, :, None]  # no copy of a map a user
+        out: Tensor = prior[:, None] + mapped - share * prior[:, None]
         return out
 
     def step_sizes(self, steps: int | None) -> Tensor:
