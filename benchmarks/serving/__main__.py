@@ -29,9 +29,10 @@ from benchmarks.serving import figures, world
 from benchmarks.serving.closed import Load
 from benchmarks.serving.hardware import bounds
 from benchmarks.serving.processes import Server, free_port, import_seconds, serving
+from benchmarks.serving.steps import steps
 from models import snapshot
 
-SECTIONS = ("first", "throughput", "alone", "again", "tail", "events", "batch", "start", "swap")
+SECTIONS = ("steps", "first", "throughput", "alone", "again", "tail", "events", "batch", "start", "swap")
 
 
 def parse() -> argparse.Namespace:
@@ -84,8 +85,6 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             command = [sys.executable, "-m", f"benchmarks.serving.{module}", name, "--port", str(port)]
             return stack.enter_context(serving(command, port, folder / f"{name}.log", environment))
 
-        ours = start("innerloop")
-        rivals = {name: start(name) for name in options.against.split(",") if name not in ("", "empty")}
         found: dict[str, Any] = {"hardware": bounds(options.items, width)}
         print(json.dumps(found), flush=True)
 
@@ -97,6 +96,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 flush=True,
             )
 
+        if "steps" in sections:
+            section("steps", steps(folder / "snapshots" / version, options.items, options.history))
+        ours = start("innerloop")
+        rivals = {name: start(name) for name in options.against.split(",") if name not in ("", "empty")}
         if "first" in sections:
             section("first", figures.first(ours, load))
         repetitions = options.repetitions

@@ -1,0 +1,93 @@
+"""What a batch costs on the device's thread, step by step, in this process: a core's microseconds.
+
+Letters: B users of the batch.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app import served as served_module
+from app.adapting import Adapting
+from app.event import RECORD, UserHistory
+from app.query import Query
+from app.served import Served
+from models import snapshot
+from models.learner import Learner
+
+SIZES = (1, 6, 64)
+ROUNDS = 30
+
+
+def steps(folder: Path, items: int, longest: int, seed: int = 0) -> dict[str, dict[str, float]]:
+    """By B, the medians of: decoding, adapting, adapting from a trail, searching and ranking.
+
+    Args:
+        folder: a snapshot of items i0, i1, ...
+        longest: histories are of 2 to so many views.
+    """
+    found = snapshot.read(folder)
+    served = Served(Learner.restore(found), found, (), {f"i{n}": n for n in range(items)}, 1)
+    rng = np.random.default_rng(seed)
+    out: dict[str, dict[str, float]] = {}
+    for size in SIZES:
+        taken: dict[str, list[float]] = {"decode": [], "adapt": [], "adapt, led": [], "rank": []}
+        for _ in range(ROUNDS):
+            now = [_history(rng, items, int(count)) for count in rng.integers(2, longest + 1, size)]
+            before = [UserHistory(1, one.packed[: -RECORD.itemsize]) for one in now]
+            queries, nobody = [Query(user="u")] * size, [None] * size
+            trails = served.compute(queries, before, nobody).trails
+            with _timed() as spent:
+                served.compute(queries, now, nobody)
+            taken["decode"].append(spent["decode"])
+            taken["adapt"].append(spent["adapt"])
+            taken["rank"].append(spent["rank"])
+            with _timed() as spent:
+                served.compute(queries, now, nobody, trails)
+            taken["adapt, led"].append(spent["adapt"])
+        out[str(size)] = {name: round(statistics.median(each) * 1e6, 1) for name, each in taken.items()}
+    return out
+
+
+def _history(rng: np.random.Generator, items: int, count: int) -> UserHistory:
+    records = np.zeros(count, RECORD)
+    records["handle"], records["value"] = rng.integers(0, items, count), np.nan
+    records["time"] = np.arange(count)
+    return UserHistory(2, records.tobytes())
+
+
+@contextmanager
+def _timed() -> Iterator[dict[str, float]]:
+    """Within it the processor seconds of each step are added up."""
+    spent = dict.fromkeys(("decode", "adapt", "rank"), 0.0)
+
+    def timing(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*given: Any, **named: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return work(*given, **named)
+            finally:
+                spent[name] += time.thread_time() - began
+
+        return timed
+
+    places: list[tuple[Any, str, str]] = [
+        (served_module, "decode", "decode"),
+        (Adapting, "adapt", "adapt"),
+        (Served, "_ranked", "rank"),
+    ]
+    whole = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in places]
+    for owner, attribute, name in places:
+        setattr(owner, attribute, timing(name, getattr(owner, attribute)))
+    try:
+        yield spent
+    finally:
+        for owner, attribute, work in whole:
+            setattr(owner, attribute, work)
