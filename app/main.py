@@ -120,6 +120,7 @@ async def _parts(settings: Settings, metrics: Metrics) -> AsyncIterator[Parts]:
             remembered=settings.cache,
             poll=settings.poll,
         )
+        stack.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_SECONDS)
         await recommender.start()
         # What has been built lives as long as the process: no collection need look at it again.
