@@ -18,8 +18,8 @@ from torch import Tensor
 from app.event import RECORD, UserHistory
 from app.query import Answer, Query
 
-TRAIL_BYTES = 96 * 2**20
-"""What trails may take in all: those of 15,000 users with 25 events each, at 256 bytes an event."""
+TRAIL_BYTES = 48 * 2**20
+"""What trails may take in all: those of 7,500 users with 25 events each, at 256 bytes an event."""
 
 
 @dataclass(frozen=True, slots=True)
