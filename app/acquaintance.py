@@ -12,10 +12,11 @@ from app.event import UserHistory
 from app.query import Query
 from app.served import Outcome, Served
 
-PAGE = 8
-"""Users at a time. Of fewer each costs more; behind more, whoever asks meanwhile waits longer for the device."""
+PAGE = 32
+"""Users at a time. Of fewer each costs more, and whoever is met and then acts must be adapted to again: what takes long
+is out of date when it is done. Behind more, whoever asks meanwhile waits longer for the device."""
 
-LONGEST = 120.0
+LONGEST = 60.0
 """Seconds at most that a snapshot is held back for it. Who has not been met by then is computed when asked for; where
 that is most of those who ask, everyone waits."""
 
