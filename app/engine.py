@@ -277,8 +277,9 @@ class Engine:
         self._batch_seconds = 0.8 * self._batch_seconds + 0.2 * seconds if self._batch_seconds else seconds
 
     def _trail(self, waiting: Waiting) -> Trail | None:
+        """What adapting to this user may go on from, where the vector is not known anyway."""
         query, history = waiting.query, waiting.history
-        if not query.stored or query.user is None or history is None or not waiting.remember:
+        if waiting.vector is not None or history is None or query.user is None or not waiting.remember:
             return None
         return self._adapted.trail(query.user, history)
 

@@ -42,7 +42,7 @@ SWITCH_SECONDS = 1e-4
 """How long a thread that wants the interpreter waits before it is given way to. A busy event loop lets go between its
 callbacks but takes it back before another thread has woken: the device's waits this long at every turn, of which
 adapting has about ten. With Python's own 5 ms whoever is known waits less and a new event costs nearly twice as much:
-p50 2.0 and p99 57 ms under load, where they are 5.0 and 33 now."""
+p50 2.0 and p99 57 ms under load, where this gave 5.0 and 33."""
 DAY = 86_400
 
 

@@ -237,7 +237,7 @@ class Learner(nn.Module):
             if number < final:
                 stream = stream if before is None else torch.cat([before[number], stream], 1)
                 entered.append(stream)
-        trail = torch.cat(entered, -1) if len(entered) > 1 else entered[0] if entered else taken[..., :0]
+        trail = torch.cat(entered, -1) if entered else taken[..., :0]
         readers = stream.shape[1]
         evidence = (strength * support.mask).cumsum(-1)[:, -readers:, None]
         said = self.leave(self.out_norm(stream))

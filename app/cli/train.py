@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     from models.dataset import Dataset
 
 Whole = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
-Share = Annotated[float | None, typer.Option(min=0.0, max=0.9, show_default="the recipe's")]
+
+
+def _share(help: str) -> Any:
+    return typer.Option(min=0.0, max=0.9, show_default="the recipe's", help=help)
 
 
 class Recall(StrEnum):
@@ -80,19 +83,12 @@ def train(
     heads: Whole = None,
     blocks: Whole = None,
     length: Annotated[int | None, typer.Option(min=1, help="Events of a history the learner looks at.")] = None,
-    dropout: Share = None,
+    dropout: Annotated[float | None, _share("Share of what the blocks pass on that is dropped while training.")] = None,
     support_dropout: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=0.9,
-            show_default="the recipe's",
-            help="Share of the events that each reader that weighs by likeness does without while training.",
-        ),
+        _share("Share of the events that each reader that weighs by likeness does without while training."),
     ] = None,
-    residual_dropout: Annotated[
-        float | None, typer.Option(min=0.0, max=0.9, help="Share of the items that stand on their text alone.")
-    ] = None,
+    residual_dropout: Annotated[float | None, _share("Share of the items that stand on their text alone.")] = None,
     recall: Annotated[
         Recall | None,
         typer.Option(
@@ -112,13 +108,7 @@ def train(
         float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate; Reptile's on a batch.")
     ] = None,
     smoothing: Annotated[
-        float | None,
-        typer.Option(
-            min=0.0,
-            max=0.9,
-            show_default="the recipe's",
-            help="Share of each target that is spread over the whole catalogue (label smoothing).",
-        ),
+        float | None, _share("Share of each target that is spread over the whole catalogue (label smoothing).")
     ] = None,
     weight_decay: Annotated[float | None, typer.Option(min=0.0, max=10.0)] = None,
     epochs: Whole = None,

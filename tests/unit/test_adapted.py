@@ -60,7 +60,7 @@ def test_trails_go_with_their_users() -> None:
 
 
 def test_trails_take_so_much_and_the_oldest_make_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(adapted, "TRAIL_BYTES", 2 * 3 * 4 * 4)
+    monkeypatch.setattr(adapted, "TRAIL_BYTES", 2 * 3 * (4 * 4 + RECORD.itemsize))
     known = Adapted(10)
     for version in (1, 2, 3):  # what is replaced or makes way counts no more
         for user in "abc":
