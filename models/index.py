@@ -14,6 +14,8 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from models.held import held
+
 GRID = 4096
 """Scores are told apart to 1/4096 and ties go to the lower row. A matrix product rounds differently in a batch than
 alone, by far less than that: so a user gets the same items either way."""
@@ -72,6 +74,7 @@ class Exact:
             self.biases = torch.cat([self.biases, biases.new_full((missing,), -torch.inf)])
         self._row = torch.arange(len(self.biases), device=biases.device)
         self._blocks = len(self.biases) // block
+        self._held = held(self.vectors, self.biases, self._row)
 
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `Index`. K is `k`, or N where that is less; a score that is not a number counts as not allowed."""
@@ -89,9 +92,12 @@ class Exact:
     def _search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None) -> tuple[Tensor, Tensor]:
         queries, rows = (None, None) if barred is None else barred
         k = min(k, self.count)
-        return _compiled()(
+        kept = held(users, allowed, queries, rows)
+        found = _compiled()(
             self.vectors, self.biases, self._row, self.count, self._blocks, users, allowed, queries, rows, k
         )
+        del kept
+        return found
 
 
 @cache

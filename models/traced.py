@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from models.episode import Support
+from models.held import held
 from models.learner import Learner, LearnerConfig
 
 ITEMS = "learner.tower."  # their vectors are given with each call
@@ -72,7 +73,10 @@ class Traced:
         given = [*support] if trail is None else [*support, trail]
         if self._device.type != "cpu":
             given = [tensor.to(self._device) for tensor in given]
-        return cast(tuple[Tensor, Tensor], course(vectors, *given))
+        kept = held(vectors, *given)
+        followed = cast(tuple[Tensor, Tensor], course(vectors, *given))
+        del kept
+        return followed
 
 
 @torch.no_grad()
@@ -84,9 +88,13 @@ def _filled(learner: Learner, heard: bool, known: bool) -> nn.Module:
     for name, tensor in chain(course.named_parameters(), course.named_buffers()):
         if not name.startswith(ITEMS):
             tensor.copy_(parameters[name.removeprefix("learner.")])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        # What follows from the parameters alone is computed here and now.
+        frozen = cast(nn.Module, torch.jit.freeze(course))
     for _ in range(SETTLED):
-        course(*_example(learner.config, known, learner.prior.device))
-    return course
+        frozen(*_example(learner.config, known, learner.prior.device))
+    return frozen
 
 
 @cache

@@ -1,14 +1,18 @@
 """What a batch costs on the device's thread, step by step, in this process: a core's microseconds.
 
+And how long it takes by the clock beside a thread that always wants the interpreter, as a busy event loop does.
+
 Letters: B users of the batch.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +21,7 @@ import numpy as np
 from app import served as served_module
 from app.adapting import Adapting
 from app.event import RECORD, UserHistory
+from app.main import SWITCH_SECONDS
 from app.query import Query
 from app.served import Served
 from models import snapshot
@@ -27,7 +32,8 @@ ROUNDS = 30
 
 
 def steps(folder: Path, items: int, longest: int, seed: int = 0) -> dict[str, dict[str, float]]:
-    """By B, the medians of: decoding, adapting, adapting from a trail, searching and ranking.
+    """By B, the medians of: decoding, adapting, adapting from a trail, searching and ranking; and of all of it by the
+    clock, alone and beside a busy loop.
 
     Args:
         folder: a snapshot of items i0, i1, ...
@@ -52,6 +58,11 @@ def steps(folder: Path, items: int, longest: int, seed: int = 0) -> dict[str, di
             with _timed() as spent:
                 served.compute(queries, now, nobody, trails)
             taken["adapt, led"].append(spent["adapt"])
+            for name, loop in (("by the clock", nullcontext()), ("beside a busy loop", _busy())):
+                with loop:
+                    began = time.perf_counter()
+                    served.compute(queries, now, nobody, trails)
+                    taken.setdefault(name, []).append(time.perf_counter() - began)
         out[str(size)] = {name: round(statistics.median(each) * 1e6, 1) for name, each in taken.items()}
     return out
 
@@ -61,6 +72,27 @@ def _history(rng: np.random.Generator, items: int, count: int) -> UserHistory:
     records["handle"], records["value"] = rng.integers(0, items, count), np.nan
     records["time"] = np.arange(count)
     return UserHistory(2, records.tobytes())
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Within it another thread runs Python without a pause, with the service's switch interval."""
+    before, done = sys.getswitchinterval(), threading.Event()
+
+    def spin() -> None:
+        while not done.is_set():
+            [str(number) for number in range(100)]
+
+    thread = threading.Thread(target=spin)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    thread.start()
+    try:
+        time.sleep(0.002)
+        yield
+    finally:
+        done.set()
+        thread.join()
+        sys.setswitchinterval(before)
 
 
 @contextmanager
