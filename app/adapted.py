@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from app.event import RECORD, UserHistory
 from app.query import Answer, Query
@@ -39,7 +38,7 @@ class Known:
     """A user as of one version of the history."""
 
     version: int
-    vector: Tensor  # (d,)
+    vector: NDArray[np.float32]  # (d,)
     complete: bool  # made of every event, and all on items of the snapshot: the catalogue cannot change it
     k: int = 0
     answer: Answer | None = None  # to the plain query for `k` items
@@ -79,7 +78,7 @@ class Adapted:
         self,
         query: Query,
         history: UserHistory,
-        vector: Tensor,
+        vector: NDArray[np.float32],
         answer: Answer,
         *,
         complete: bool = True,
@@ -97,7 +96,7 @@ class Adapted:
             if len(self._known) >= self._capacity and known is None:
                 self._lose(self._known.popitem(last=False)[0])
             # A vector of its own, or it would hold on to the whole batch's.
-            known = self._known[query.user] = Known(version, vector.clone(), complete)
+            known = self._known[query.user] = Known(version, vector.copy(), complete)
             self._known.move_to_end(query.user)
             self._lose(query.user)
             if trail is not None:

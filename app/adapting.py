@@ -20,6 +20,9 @@ from models.traced import Traced
 SLOTS = 800
 """Events adapted to at once, about: what the caches hold. Users are padded to the longest among them."""
 
+Vector = NDArray[np.float32]
+"""A user, (r,)."""
+
 Trail = NDArray[np.float32]
 """What a user's n events were when they entered the blocks but the first, (n, (blocks - 1) d)."""
 
@@ -31,21 +34,22 @@ class Adapting:
         self._traced = Traced(learner)
         self._length = learner.config.length
 
-    def prior(self, items: Tensor) -> Tensor:
+    def prior(self, items: Tensor) -> Vector:
         """The vector of a user without a history, (r,)."""
         nobody = pack([History(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))], 1)
         users, _ = self._traced.follow(items, nobody)
-        return users[0]
+        first: Vector = _array(users)[0]
+        return first
 
     def adapt(
         self,
         items: Tensor,
         places: Sequence[int],
         events: Events,
-        vectors: list[Tensor | None],
+        vectors: list[Vector | None],
         trails: list[Trail | None],
     ) -> None:
-        """Put in the vectors, (r,), of the queries at these places, and the trails that they leave.
+        """Put in the vectors of the queries at these places, and the trails that they leave.
 
         Args:
             items: item vectors, (N, r).
@@ -65,12 +69,12 @@ class Adapting:
                     others.append(at)
         for group in (followed, others):
             for part in _alike(group, counts, self._length):
-                support = events.of(part).support(self._length)
+                support = events.support(part, self._length)
                 lead = _lead([trails[at] for at in part], support.rows.shape[1] - 1) if group is followed else None
                 users, left = self._traced.follow(items, support, lead)
-                behind = left.cpu().numpy()
-                for row, (at, user) in enumerate(zip(part, users.unbind(), strict=True)):
-                    vectors[at] = user
+                made, behind = _array(users), _array(left)
+                for row, at in enumerate(part):
+                    vectors[at] = made[row]
                     lasts = counts[at] < self._length and events.ordered[at]
                     trails[at] = behind[row, len(behind[row]) - counts[at] :].copy() if lasts else None
 
@@ -82,6 +86,12 @@ def _alike(places: Sequence[int], counts: Rows, length: int) -> Iterator[list[in
         together = max(1, SLOTS // min(int(counts[left[-1]]), length))
         left, part = left[:-together], left[-together:]
         yield part
+
+
+def _array(tensor: Tensor) -> NDArray[np.float32]:
+    """On the CPU."""
+    found: NDArray[np.float32] = tensor.cpu().numpy()
+    return found
 
 
 def _lead(trails: Sequence[Trail | None], size: int) -> Tensor:

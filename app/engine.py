@@ -15,11 +15,10 @@ from functools import partial
 from time import perf_counter
 
 import torch
-from torch import Tensor
 
 from app.acquaintance import Acquaintance
 from app.adapted import Adapted
-from app.adapting import Trail
+from app.adapting import Trail, Vector
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.event import UserHistory
 from app.query import Answer, Query
@@ -288,7 +287,7 @@ class Engine:
         served: Served,
         queries: Sequence[Query],
         histories: Sequence[UserHistory | None],
-        known: Sequence[Tensor | None] | None = None,
+        known: Sequence[Vector | None] | None = None,
         trails: Sequence[Trail | None] | None = None,
     ) -> Outcome:
         work = partial(served.compute, queries, histories, known or [None] * len(queries), trails)

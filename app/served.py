@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.adapting import Adapting, Trail
+from app.adapting import Adapting, Trail, Vector
 from app.event import UserHistory
 from app.query import Answer, Entry, Query
 from app.support import Events, Rows, decode
@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
     """What came of a batch."""
 
     answers: list[Answer]
-    vectors: list[Tensor | None]  # (d,) of each query's user, None where nobody was adapted to
+    vectors: list[Vector | None]  # (d,) of each query's user, None where nobody was adapted to
     complete: list[bool]  # whether a vector is made of the whole history, and of nothing but the snapshot's items
     trails: list[Trail | None]  # what a next event goes on from, where it can
 
@@ -122,7 +122,7 @@ class Served:
         self,
         queries: Sequence[Query],
         histories: Sequence[UserHistory | None],
-        known: Sequence[Tensor | None],
+        known: Sequence[Vector | None],
         trails: Sequence[Trail | None] | None = None,
     ) -> Outcome:
         """Answer a batch of B queries at once, each as it would be answered alone.
@@ -141,7 +141,7 @@ class Served:
             else:
                 groups["popularity" if query.stored and histories[at] is None else "taste"].append(at)
         answers = {at: Answer([], [], self.snapshot.version) for at in groups["nothing"]}
-        vectors: list[Tensor | None] = list(known)
+        vectors: list[Vector | None] = list(known)
         ways: list[Trail | None] = [None] * len(queries) if trails is None else list(trails)
         with torch.inference_mode():
             if group := groups["taste"]:
@@ -149,7 +149,8 @@ class Served:
                 for at in unknown:
                     vectors[at] = self._prior
                 self._adapting.adapt(self._vectors, unknown, events, vectors, ways)
-                users = torch.stack([vector for at in group if (vector := vectors[at]) is not None])
+                found = np.stack([vector for at in group if (vector := vectors[at]) is not None])
+                users = torch.from_numpy(found).to(self._vectors.device)
                 answers |= self._ranked(self._by_taste, users, group, queries, events)
             if group := groups["likeness"]:
                 users = self._vectors[[self.rows[str(queries[at].like)] for at in group]]
@@ -191,17 +192,19 @@ class Served:
                 users if len(chosen) == len(users) else users[chosen],
                 None if allowed is None else allowed.to(users.device),
                 max(query.k for query in asked),
-                self._barred(asked, events.of(places)),
+                self._barred(places, asked, events),
             )
             for at, query, rows, scores in zip(places, asked, hits.rows.tolist(), hits.scores.tolist(), strict=True):
                 found = [self.items[row].id for row in rows[: query.k] if row >= 0]
                 answers[at] = Answer(found, scores[: len(found)], self.snapshot.version, degraded)
         return answers
 
-    def _barred(self, queries: Sequence[Query], events: Events) -> Barred:
-        """What each has seen, and what each does not want."""
-        unseen = np.array([not query.include_seen for query in queries], np.bool_)[events.owner]
-        owners, rows = [events.owner[unseen]], [events.rows[unseen]]
+    def _barred(self, places: Sequence[int], queries: Sequence[Query], events: Events) -> Barred:
+        """What each of the queries at these places has seen, and what each does not want."""
+        row = np.full(len(events.ordered), -1, np.int64)
+        row[places] = [-1 if query.include_seen else at for at, query in enumerate(queries)]
+        owner = row[events.owner]
+        owners, rows = [owner[owner >= 0]], [events.rows[owner >= 0]]
         for at, query in enumerate(queries):
             if query.exclude or query.like is not None:
                 left_out = self._rows_of((*query.exclude, *((query.like,) if query.like is not None else ())))

@@ -33,34 +33,18 @@ class Events(NamedTuple):
     ordered: NDArray[np.bool_]  # (B,), False where the events of a query came in no particular order
     complete: NDArray[np.bool_]  # (B,), False where an event of a query was passed over
 
-    def support(self, length: int) -> Support:
-        """The newest `length` events of each query, padded as `models.episode.pack` pads them, (B, T)."""
-        size = len(self.ordered)
-        counts = np.bincount(self.owner, minlength=size)
+    def support(self, places: Sequence[int], length: int) -> Support:
+        """The newest `length` events of the queries at these places, (B, T), padded as `episode.pack` pads them."""
+        ends = np.cumsum(np.bincount(self.owner, minlength=len(self.ordered)))
+        counts = np.diff(ends, prepend=0)[places]
         T = max(1, min(length, int(counts.max(initial=0))))
-        # How many events of the same query come after this one.
-        later = np.repeat(np.cumsum(counts), counts) - 1 - np.arange(len(self.owner))
-        kept = later < T
-        at = (self.owner[kept], T - 1 - later[kept])
-        rows, kinds = np.zeros((size, T), np.int64), np.zeros((size, T), np.int64)
-        preference, mask = np.zeros((size, T), np.float32), np.zeros((size, T), np.bool_)
-        rows[at], kinds[at], preference[at], mask[at] = self.rows[kept], self.kinds[kept], self.preference[kept], True
-        return Support(*map(torch.from_numpy, (rows, kinds, preference, mask, self.ordered)))
-
-    def of(self, places: Sequence[int]) -> Events:
-        """The events of the queries at these places, which become queries 0, 1, ..."""
-        place = np.full(len(self.ordered), -1, np.int64)
-        place[list(places)] = np.arange(len(places))
-        order = np.argsort(place[self.owner], kind="stable")
-        order = order[place[self.owner][order] >= 0]
-        return Events(
-            place[self.owner][order],
-            self.rows[order],
-            self.kinds[order],
-            self.preference[order],
-            self.ordered[list(places)],
-            self.complete[list(places)],
+        slots = np.arange(T)
+        mask = slots >= T - counts[:, None]
+        at = np.where(mask, ends[places, None] - T + slots, -1)  # the last place is for empty slots
+        padded = (
+            np.append(column, np.zeros(1, column.dtype))[at] for column in (self.rows, self.kinds, self.preference)
         )
+        return Support(*map(torch.from_numpy, (*padded, mask, self.ordered[places])))
 
 
 def decode(

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from torch import Tensor
-
+from app.adapting import Vector
 from app.event import UserHistory
 from app.query import Answer, Query
 
@@ -37,7 +36,7 @@ class Waiting:
     answer: asyncio.Future[Answer]
     since: float
     history: UserHistory | None = None
-    vector: Tensor | None = None  # (d,), where it is known for this history
+    vector: Vector | None = None  # (d,), where it is known for this history
     remember: bool = True  # False once its user was forgotten
 
     def give(self, answer: Answer) -> None:

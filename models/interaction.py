@@ -51,8 +51,11 @@ class RatingScale:
             (N,) float32, never 0: every interaction is evidence of something.
         """
         out = np.ones(len(kinds), np.float32)
-        out[np.isin(kinds, [KIND_CODES[kind] for kind in AGAINST])] = -1.0
+        for kind in AGAINST:
+            out[kinds == KIND_CODES[kind]] = -1.0
         rated = (kinds == RATING) & ~np.isnan(values)
+        if not rated.any():
+            return out
         share = np.clip((values[rated] - self.low) / max(self.high - self.low, 1e-9), 0.0, 1.0)
         # 0.4 and up: 0.25 rising to 1; below: -0.4 falling to -1.
         out[rated] = np.where(share >= 0.4, 0.25 + 0.75 * (share - 0.4) / 0.6, -0.4 - 0.6 * (0.4 - share) / 0.4)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from app import adapted
 from app.adapted import Adapted
@@ -22,7 +21,7 @@ def history(events: int, version: int = 1) -> UserHistory:
 
 def keep(known: Adapted, user: str, of: UserHistory, width: int = 4) -> None:
     trail = np.ones((len(of.records), width), np.float32)
-    known.keep(Query(user=user), of, torch.zeros(3), ANSWER, trail=trail)
+    known.keep(Query(user=user), of, np.zeros(3, np.float32), ANSWER, trail=trail)
 
 
 def test_a_trail_is_that_of_the_history_without_its_newest_event() -> None:
@@ -43,7 +42,7 @@ def test_a_trail_is_that_of_the_history_without_its_newest_event() -> None:
 def test_who_is_adapted_to_without_leaving_a_trail_has_none() -> None:
     known = Adapted(10)
     keep(known, "a", history(3))
-    known.keep(Query(user="a"), history(4, version=2), torch.zeros(3), ANSWER)
+    known.keep(Query(user="a"), history(4, version=2), np.zeros(3, np.float32), ANSWER)
     assert known.trail("a", history(4, version=3)) is None
 
 
