@@ -4,69 +4,88 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from time import perf_counter
 
 from app.adapted import Adapted
+from app.adapting import Trail
 from app.errors import StoreUnavailable
 from app.event import UserHistory
 from app.query import Query
 from app.served import Outcome, Served
 
 PAGE = 32
-"""Users at a time. Of fewer each costs more, and whoever is met and then acts must be adapted to again: what takes long
-is out of date when it is done. Behind more, whoever asks meanwhile waits longer for the device."""
+"""Users at a time. Of fewer each costs more. Behind more, whoever asks meanwhile waits longer for the device."""
 
 LONGEST = 60.0
 """Seconds at most that a snapshot is held back for it. Who has not been met by then is computed when asked for; where
 that is most of those who ask, everyone waits."""
 
 Read = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
-Compute = Callable[[Served, Sequence[Query], Sequence[UserHistory]], Awaitable[Outcome]]
+Compute = Callable[[Served, Sequence[Query], Sequence[UserHistory], Sequence[Trail | None]], Awaitable[Outcome]]
 """On the device, in turn with everyone else."""
 
 
 class Acquaintance:
     """Who is known to a snapshot that is to be served next."""
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, served: Served, read: Read, compute: Compute) -> None:
         self.adapted = Adapted(capacity)
+        self._served, self._read, self._compute = served, read, compute
         self._meeting: set[str] = set()
+        self._moved: dict[str, None] = {}  # who was adapted to anew by the snapshot before, the latest last
 
     def forget(self, user: str | None) -> None:
         """This user, or everyone: neither one who is known nor one who is just being computed is kept."""
         if user is None:
             self.adapted.clear()
             self._meeting.clear()
+            self._moved.clear()
         else:
             self.adapted.forget(user)
             self._meeting.discard(user)
+            self._moved.pop(user, None)
 
-    async def meet(self, users: Sequence[str], served: Served, read: Read, compute: Compute) -> None:
-        """Read and compute users, the first first, until LONGEST is over or Redis is away.
+    def moved(self, user: str) -> None:
+        """This user has acted meanwhile, and is to be met again."""
+        self._moved.pop(user, None)
+        self._moved[user] = None
 
-        The device is left to who is waiting for half of the time.
+    async def meet(self, users: Sequence[str]) -> None:
+        """Read and compute users, the first first, then those who have acted since, until hardly anyone is left.
+
+        It ends too when LONGEST is over or Redis is away. The device is left to who is waiting for half of the time.
         """
+        end = perf_counter() + LONGEST
         try:
-            await self._meet(users, served, read, compute)
+            for start in range(0, len(users), PAGE):
+                if perf_counter() > end or not await self._meet(users[start : start + PAGE]):
+                    return
         finally:
             self.adapted.turn()
-
-    async def _meet(self, users: Sequence[str], served: Served, read: Read, compute: Compute) -> None:
-        end = perf_counter() + LONGEST
-        for start in range(0, len(users), PAGE):
-            began = perf_counter()
-            if began > end:
+        while self._moved and perf_counter() < end:
+            page = list(islice(self._moved, PAGE))
+            for user in page:
+                del self._moved[user]
+            if not await self._meet(page) or len(page) < PAGE:
                 return
-            page = users[start : start + PAGE]
-            self._meeting = set(page)
-            try:
-                histories = await read(page)
-            except StoreUnavailable:
-                return  # who is not known is computed when asked for
-            queries = [Query(user=user) for user in page]
-            outcome = await compute(served, queries, histories)
-            met = zip(page, queries, histories, *outcome, strict=True)
-            for user, query, history, answer, vector, complete, trail in met:
-                if user in self._meeting and vector is not None:
+
+    async def _meet(self, page: Sequence[str]) -> bool:
+        """Whether Redis was there."""
+        began = perf_counter()
+        self._meeting = set(page)
+        try:
+            found = zip(page, await self._read(page), strict=True)
+        except StoreUnavailable:
+            return False  # who is not known is computed when asked for
+        new = [(user, history) for user, history in found if self.adapted.find(user, history.version) is None]
+        if new:
+            queries = [Query(user=user) for user, _ in new]
+            histories = [history for _, history in new]
+            trails = [self.adapted.trail(user, history) for user, history in new]
+            outcome = await self._compute(self._served, queries, histories, trails)
+            for query, history, answer, vector, complete, trail in zip(queries, histories, *outcome, strict=True):
+                if query.user in self._meeting and vector is not None:
                     self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
-            await asyncio.sleep(perf_counter() - began)
+        await asyncio.sleep(perf_counter() - began)
+        return True

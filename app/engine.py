@@ -93,9 +93,12 @@ class Engine:
 
         What fails is raised, and what was served before goes on.
         """
-        self._next = Acquaintance(self._remembered)
+        if not self._remembered:
+            self.swap(served)
+            return
+        self._next = Acquaintance(self._remembered, served, self._reader, self._on_device)
         try:
-            await self._next.meet(self._adapted.latest(), served, self._reader, self._on_device)
+            await self._next.meet(self._adapted.latest())
             adapted = self._next.adapted
         finally:
             self._next = None
@@ -261,14 +264,16 @@ class Engine:
             served,
             [waiting.query for waiting in firsts],
             [waiting.history for waiting in firsts],
-            [waiting.vector for waiting in firsts],
             [self._trail(waiting) for waiting in firsts],
+            [waiting.vector for waiting in firsts],
         )
         for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
             query, history = group[0].query, group[0].history
             remember = served is self._served and all(waiting.remember for waiting in group)
             if remember and vector is not None and query.stored and history is not None:
                 self._adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
+                if self._next is not None and query.user is not None:
+                    self._next.moved(query.user)
             for waiting in group:
                 waiting.give(answer)
         seconds = perf_counter() - started
@@ -287,8 +292,8 @@ class Engine:
         served: Served,
         queries: Sequence[Query],
         histories: Sequence[UserHistory | None],
+        trails: Sequence[Trail | None],
         known: Sequence[Vector | None] | None = None,
-        trails: Sequence[Trail | None] | None = None,
     ) -> Outcome:
         work = partial(served.compute, queries, histories, known or [None] * len(queries), trails)
         return await asyncio.get_running_loop().run_in_executor(self._device_thread, work)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
+from app import acquaintance
 from app.engine import Engine
 from app.errors import StoreUnavailable
+from app.event import UserHistory
 from app.query import Entry, Query
 from app.served import Served
 from models.item import Item
@@ -233,3 +235,28 @@ async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
     store.fault = StoreUnavailable()
     await mindful.succeed(served_of(snapshot_of()))
     assert not len(mindful._adapted), "a store that is away holds no snapshot back"
+
+
+async def test_who_acts_while_a_successor_meets_others_is_met_again(
+    mindful: Engine, store: Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.histories = {"a": [1003], "b": [1004, 1020]}
+    for user in "ab":
+        await mindful.ask(Query(user=user))
+    other = served_of(snapshot_of(seed=1))
+    monkeypatch.setattr(acquaintance, "PAGE", 1)
+    read = store.read
+
+    async def acting(users: Sequence[str]) -> list[UserHistory]:
+        if users == ["a"] and len(store.histories["b"]) == 2:
+            store.histories["b"].append(1033)
+            assert (await mindful.ask(Query(user="b"))).snapshot != other.manifest.version
+        return await read(users)
+
+    monkeypatch.setattr(mindful, "_reader", acting)
+    await mindful.succeed(other)
+    assert list(mindful._adapted._known) == ["a", "b"], "who acted last was here last"
+    batches = len(seen.batches)
+    for user in "ab":
+        assert await mindful.ask(Query(user=user)) == other.answer([Query(user=user)], [store.records(user)])[0]
+    assert len(seen.batches) == batches, "both are known"
