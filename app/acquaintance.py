@@ -14,7 +14,7 @@ from app.event import UserHistory
 from app.query import Query
 from app.served import Outcome, Served
 
-PAGE = 32
+PAGE = 16
 """Users at a time. Of fewer each costs more. Behind more, whoever asks meanwhile waits longer for the device."""
 
 LONGEST = 60.0

@@ -133,6 +133,11 @@ class Adapted:
         self._known.pop(user, None)
         self._lose(user)
 
+    def shrink(self, users: int) -> None:
+        """Drop the so many who were away longest."""
+        for _ in range(min(users, len(self._known))):
+            self._lose(self._known.popitem(last=False)[0])
+
     def clear(self) -> None:
         """Drop everyone."""
         self._known.clear()

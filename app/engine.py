@@ -27,6 +27,9 @@ from app.waiting import Observer, Waiting, alike, fail
 
 log = logging.getLogger(__name__)
 
+AT_ONCE = 100
+"""Users of the snapshot before who are let go between two turns of the loop."""
+
 Reader = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
 """Reads the stored histories of a batch's users, in their order. May swap in a newer `Served` before it returns."""
 
@@ -102,8 +105,10 @@ class Engine:
             adapted = self._next.adapted
         finally:
             self._next = None
-        self.swap(served)
-        self._adapted = adapted
+        before, self._adapted, self._served = self._adapted, adapted, served
+        while len(before):  # all at once would hold up everyone for 10 ms
+            before.shrink(AT_ONCE)
+            await asyncio.sleep(0)
 
     def forget(self, user: str | None = None) -> None:
         """Keep no vector of this user, or of anyone: neither one at hand nor one that is still being computed."""

@@ -88,13 +88,9 @@ def _filled(learner: Learner, heard: bool, known: bool) -> nn.Module:
     for name, tensor in chain(course.named_parameters(), course.named_buffers()):
         if not name.startswith(ITEMS):
             tensor.copy_(parameters[name.removeprefix("learner.")])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        # What follows from the parameters alone is computed here and now.
-        frozen = cast(nn.Module, torch.jit.freeze(course))
     for _ in range(SETTLED):
-        frozen(*_example(learner.config, known, learner.prior.device))
-    return frozen
+        course(*_example(learner.config, known, learner.prior.device))
+    return course
 
 
 @cache
