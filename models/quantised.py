@@ -1,8 +1,8 @@
 """Top K over a large catalogue: every item scored in 8-bit integers, the best blocks again in float32.
 
-A component is a whole number of steps, one step for all items, so integer scores compare as they are. The bias is a
-number of steps too, spread over a few components more. All items are scored, so filters cost no recall: what is barred
-is overwritten before the maxima are taken. The float32 vectors that decide in the end are the caller's own, not copied.
+A component is a whole number of steps, one step for all items, and so is the bias, so integer scores compare as they
+are. All items are scored, so filters cost no recall: what is barred is overwritten before the maxima are taken. The
+float32 vectors that decide in the end are the caller's own, not copied.
 
 Letters: B queries, N items, d width, K results, G blocks.
 """
@@ -18,8 +18,9 @@ LARGE = 200_000
 """Items from which on integers are faster; below, a whole batch's float32 scores are nearly as quick."""
 
 CHUNK = 4096  # items scored at a time: their scores for a batch stay in the processor's cache
-BLOCK = 32  # items of a chunk that share one maximum
-BIAS_COMPONENTS = 8
+BLOCK = 32  # neighbouring items that share one maximum
+BLOCKS = CHUNK // BLOCK
+LARGEST_BIAS = 1 << 23  # steps: with 127 times as many a score still fits into 32 bits
 TOGETHER = 64  # queries scored at a time
 _LEAST = -(1 << 31)
 
@@ -32,7 +33,12 @@ def index_for(vectors: Tensor, biases: Tensor) -> Index:
 
 
 class Quantised:
-    """`bytes_an_item` beside the vectors and biases that are there anyway."""
+    """`bytes_an_item` beside the vectors and biases that are there anyway.
+
+    Items stand in the order of their rows, so that a block is read in one piece when it is ranked. Their codes stand
+    otherwise within a chunk, first the first item of each block, then the second: maxima are then taken over whole rows
+    of scores.
+    """
 
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
         """`vectors` (N, d) and `biases` (N,), on the CPU. A bias that is not finite bars its row for all."""
@@ -40,29 +46,26 @@ class Quantised:
         self.vectors = vectors
         self.biases = biases
         self.rows = biases.isfinite().nonzero()[:, 0].int()
-        self._place = torch.full((self.count,), -1, dtype=torch.int32)
-        self._place[self.rows] = torch.arange(len(self.rows), dtype=torch.int32)
+        self._item = torch.full((self.count,), -1, dtype=torch.int32)
+        self._item[self.rows] = torch.arange(len(self.rows), dtype=torch.int32)
         offsets = biases[self.rows]
         if not len(offsets):
             return
         offsets = offsets - (offsets.min() + offsets.max()) / 2  # the same for all: no order changes
-        # Fine enough for the components, and so coarse that the largest bias fits.
-        reach = max(float(vectors.abs().max()), float(offsets.abs().max()) / BIAS_COMPONENTS)
-        self.steps = 127.0 / max(reach, 1e-9)
-        d = vectors.shape[1]
-        self.codes = torch.zeros(len(self.rows) + -len(self.rows) % CHUNK, d + BIAS_COMPONENTS, dtype=torch.int8)
+        self.steps = 127.0 / max(float(vectors.abs().max()), 1e-9)
+        size = len(self.rows) + -len(self.rows) % CHUNK
+        self.codes = torch.zeros(size, vectors.shape[1], dtype=torch.int8)
+        self._offsets = torch.zeros(size, dtype=torch.int32)
         for start in range(0, len(self.rows), CHUNK):
             part = slice(start, min(start + CHUNK, len(self.rows)))
-            self.codes[part, :d] = (vectors[self.rows[part]] * self.steps).round().to(torch.int8)
-            whole = (offsets[part] * self.steps).round().clamp(-127 * BIAS_COMPONENTS, 127 * BIAS_COMPONENTS).long()
-            share = whole.div(BIAS_COMPONENTS, rounding_mode="floor")[:, None]
-            extra = (whole % BIAS_COMPONENTS)[:, None] > torch.arange(BIAS_COMPONENTS)
-            self.codes[part, d:] = (share + extra).to(torch.int8)
+            places = start + _place(torch.arange(part.stop - start))
+            self.codes[places] = (vectors[self.rows[part]] * self.steps).round().to(torch.int8)
+            self._offsets[places] = (offsets[part] * self.steps).round().clamp(-LARGEST_BIAS, LARGEST_BIAS).int()
 
     @property
     def bytes_an_item(self) -> int:
-        """What this holds beside the float32 vectors: the codes, and both ways between rows and places."""
-        return self.codes.shape[1] + self.rows.itemsize + self._place.itemsize
+        """What this holds beside the float32 vectors: codes, biases, and both ways between rows and items."""
+        return self.codes.shape[1] + self._offsets.itemsize + self.rows.itemsize + self._item.itemsize
 
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `models.index.Index`."""
@@ -83,20 +86,19 @@ class Quantised:
 
     def _search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None) -> tuple[Tensor, Tensor]:
         maxima = self._maxima(users, allowed, barred)
-        chosen = maxima.topk(min(3 * k + 20, maxima.shape[1]))
-        chunk, offset = chosen.indices // (CHUNK // BLOCK), chosen.indices % (CHUNK // BLOCK)
-        places = chunk[:, :, None] * CHUNK + offset[:, :, None] + torch.arange(0, CHUNK, CHUNK // BLOCK)
-        places = places.flatten(1)
-        rows = self.rows[places.clamp(max=len(self.rows) - 1)].long()
-        scores = torch.baddbmm(self.biases[rows][:, :, None], self.vectors[rows], users[:, :, None])[:, :, 0]
-        scores.masked_fill_(places >= len(self.rows), -torch.inf)
+        blocks = maxima.topk(min(2 * k + 10, maxima.shape[1])).indices
+        items = (blocks[:, :, None] * BLOCK + torch.arange(BLOCK)).flatten(1)
+        chosen = self.rows.index_select(0, items.clamp(max=len(self.rows) - 1).flatten())
+        vectors = self.vectors.index_select(0, chosen).view(*items.shape, -1)
+        scores = (vectors @ users[:, :, None])[:, :, 0] + self.biases.index_select(0, chosen).view(items.shape)
+        rows = chosen.long().view(items.shape)
+        scores.masked_fill_(items >= len(self.rows), -torch.inf)
         if allowed is not None:
             scores.masked_fill_(~allowed.gather(1, rows), -torch.inf)
         if barred is not None:
             # A number for each pair of a query and a row; padding may hold a row more than once.
-            count = int(self._place.shape[0])
-            pairs = rows + count * torch.arange(len(rows))[:, None]
-            scores.masked_fill_(torch.isin(pairs, barred.queries * count + barred.rows), -torch.inf)
+            pairs = rows + self.count * torch.arange(len(rows))[:, None]
+            scores.masked_fill_(torch.isin(pairs, barred.queries * self.count + barred.rows), -torch.inf)
         found, values = best(scores, rows, min(k, scores.shape[1]))
         missing = k - found.shape[1]
         pad = torch.nn.functional.pad
@@ -104,34 +106,44 @@ class Quantised:
 
     def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> Tensor:
         """The best integer score of each block for each query, (B, G)."""
+        B = len(users)
         # A whole number, so that the bias is weighed exactly.
         scale = (127.0 / users.abs().amax(1, keepdim=True).clamp(min=1.0)).floor().clamp(min=1.0)
-        weights = scale.expand(-1, self.codes.shape[1] - users.shape[1])
-        queries = torch.cat([(users * scale).round(), weights], 1).clamp(-127, 127).to(torch.int8)
-        scores = torch.empty(len(users), CHUNK, dtype=torch.int32)
-        maxima = torch.empty(len(users), len(self.codes) // BLOCK, dtype=torch.int32)
-        bars = self._by_chunk(barred)
+        queries = (users * scale).round().clamp(-127, 127).to(torch.int8).T.contiguous()
+        weights = scale.int().T
+        scores = torch.empty(CHUNK, B, dtype=torch.int32)
+        by_block = scores.view(BLOCK, BLOCKS, B)
+        maxima = torch.empty(len(self.codes) // BLOCK, B, dtype=torch.int32)
+        bars = self._by_chunk(barred, B)
         for number in range(len(self.codes) // CHUNK):
             part = slice(number * CHUNK, (number + 1) * CHUNK)
-            torch._int_mm(queries, self.codes[part].T, out=scores)
+            torch._int_mm(self.codes[part], queries, out=scores)
+            scores.addcmul_(self._offsets[part, None], weights)
             rows = self.rows[part]
             if allowed is not None:
-                scores[:, : len(rows)].masked_fill_(~allowed[:, rows], _LEAST)
+                unwanted = torch.nn.functional.pad(~allowed[:, rows], (0, CHUNK - len(rows)))
+                by_block.masked_fill_(unwanted.view(B, BLOCKS, BLOCK).permute(2, 1, 0), _LEAST)
             if number in bars:
                 scores.view(-1).index_fill_(0, bars[number], _LEAST)
-            scores[:, len(rows) :] = _LEAST
-            blocks = slice(number * (CHUNK // BLOCK), (number + 1) * (CHUNK // BLOCK))
-            torch.amax(scores.view(len(users), BLOCK, CHUNK // BLOCK), 1, out=maxima[:, blocks])
-        return maxima
+            if len(rows) < CHUNK:
+                scores[_place(torch.arange(len(rows), CHUNK))] = _LEAST
+            torch.amax(by_block, 0, out=maxima[number * BLOCKS : (number + 1) * BLOCKS])
+        return maxima.T.contiguous()
 
-    def _by_chunk(self, barred: Barred | None) -> dict[int, Tensor]:
+    def _by_chunk(self, barred: Barred | None, B: int) -> dict[int, Tensor]:
         """Places in each chunk's flat scores that are not wanted."""
         if barred is None:
             return {}
-        places = self._place[barred.rows].long()
-        kept = places >= 0
-        order = places[kept].sort()
-        flat = barred.queries[kept][order.indices] * CHUNK + order.values % CHUNK
+        items = self._item[barred.rows].long()
+        kept = items >= 0
+        order = items[kept].sort()
+        flat = _place(order.values) * B + barred.queries[kept][order.indices]
         counts = torch.bincount(order.values // CHUNK)
         parts = torch.tensor_split(flat, counts.cumsum(0)[:-1]) if len(counts) else ()
         return {number: part for number, part in enumerate(parts) if len(part)}
+
+
+def _place(items: Tensor) -> Tensor:
+    """Where in its chunk an item's code stands."""
+    within = items % CHUNK
+    return within % BLOCK * BLOCKS + within // BLOCK

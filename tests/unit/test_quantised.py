@@ -78,7 +78,7 @@ def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch:
     monkeypatch.setattr(quantised, "LARGE", N)
     large = index_for(vectors, biases)
     assert isinstance(large, Quantised)
-    assert large.bytes_an_item == 32 + quantised.BIAS_COMPONENTS + 8
+    assert large.bytes_an_item == 32 + 12
     assert isinstance(index_for(vectors[:, :0], biases), Exact)
 
 
