@@ -16,19 +16,15 @@ from time import perf_counter
 
 import torch
 
-from app.acquaintance import Acquaintance
-from app.adapted import Adapted
 from app.adapting import Trail, Vector
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.event import UserHistory
+from app.memory import Memory
 from app.query import Answer, Query
 from app.served import Outcome, Served
 from app.waiting import Observer, Waiting, alike, fail
 
 log = logging.getLogger(__name__)
-
-AT_ONCE = 100
-"""Users of the snapshot before who are let go between two turns of the loop."""
 
 Reader = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
 """Reads the stored histories of a batch's users, in their order. May swap in a newer `Served` before it returns."""
@@ -52,9 +48,7 @@ class Engine:
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._device_thread = ThreadPoolExecutor(1, "engine", initializer=torch.set_num_threads, initargs=(threads,))
-        self._remembered = remembered
-        self._adapted = Adapted(remembered)
-        self._next: Acquaintance | None = None
+        self._memory = Memory(remembered, read, self._on_device)
         self._queue: deque[Waiting] = deque()
         self._reading: list[Waiting] = []
         self._unknown: deque[Waiting] = deque()  # read, and waiting for the device
@@ -87,40 +81,25 @@ class Engine:
         same = self._served is not None and self._served.snapshot is served.snapshot
         self._served = served
         if same:
-            self._adapted.renewed()
+            self._memory.adapted.renewed()
         else:
-            self._adapted.clear()
+            self._memory.adapted.clear()
 
     async def succeed(self, served: Served) -> None:
         """Swap, and know at once whom the one before knew of late.
 
         What fails is raised, and what was served before goes on.
         """
-        if not self._remembered:
-            self.swap(served)
-            return
-        self._next = Acquaintance(self._remembered, served, self._reader, self._on_device)
-        try:
-            await self._next.meet(self._adapted.latest())
-            adapted = self._next.adapted
-        finally:
-            self._next = None
-        before, self._adapted, self._served = self._adapted, adapted, served
-        while len(before):  # all at once would hold up everyone for 10 ms
-            before.shrink(AT_ONCE)
-            await asyncio.sleep(0)
+        adapted = await self._memory.meet(served)
+        self._served = served
+        await self._memory.turn_to(adapted)
 
     def forget(self, user: str | None = None) -> None:
         """Keep no vector of this user, or of anyone: neither one at hand nor one that is still being computed."""
         for waiting in (*self._reading, *self._unknown, *self._computing):
             if user is None or waiting.query.user == user:
-                waiting.remember, waiting.vector = False, None
-        if user is None:
-            self._adapted.clear()
-        else:
-            self._adapted.forget(user)
-        if self._next is not None:
-            self._next.forget(user)
+                waiting.remember, waiting.vector, waiting.trail = False, None, None
+        self._memory.forget(user)
 
     def start(self) -> None:
         self._loop = asyncio.create_task(self._run(), name="engine")
@@ -181,7 +160,7 @@ class Engine:
                 fail(batch, error)
                 continue
             for waiting in batch:
-                if not self._answered(waiting):
+                if not self._memory.answered(waiting):
                     self._unknown.append(waiting)
             self._reading = []
             if self._unknown:
@@ -194,7 +173,7 @@ class Engine:
             self._computing = []
             while self._unknown and len(self._computing) < self._max_batch:
                 waiting = self._unknown.popleft()
-                if not waiting.answer.done() and not self._answered(waiting):
+                if not waiting.answer.done() and not self._memory.answered(waiting):
                     self._computing.append(waiting)
             if self._computing:
                 self._observer.batch(len(self._computing))
@@ -245,21 +224,6 @@ class Engine:
                     self._observer.fallback("store-unavailable")
         self._observer.stage("redis", perf_counter() - started)
 
-    def _answered(self, waiting: Waiting) -> bool:
-        """Answer a query whose answer is known for just this history; else bring the vector, if that is known."""
-        query, history = waiting.query, waiting.history
-        waiting.vector = None  # one brought before a swap is the last snapshot's
-        if query.user is None or history is None or not waiting.remember:
-            return False
-        known = self._adapted.find(query.user, history.version)
-        if known is None:
-            return False
-        if known.answer is None or known.k != query.k or not query.plain:
-            waiting.vector = known.vector
-            return False
-        waiting.give(known.answer)
-        return True
-
     async def _compute(self, batch: Sequence[Waiting]) -> None:
         started = perf_counter()
         served = self.served
@@ -269,28 +233,17 @@ class Engine:
             served,
             [waiting.query for waiting in firsts],
             [waiting.history for waiting in firsts],
-            [self._trail(waiting) for waiting in firsts],
+            [waiting.trail for waiting in firsts],
             [waiting.vector for waiting in firsts],
         )
         for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
-            query, history = group[0].query, group[0].history
-            remember = served is self._served and all(waiting.remember for waiting in group)
-            if remember and vector is not None and query.stored and history is not None:
-                self._adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
-                if self._next is not None and query.user is not None:
-                    self._next.moved(query.user)
+            if served is self._served:
+                self._memory.keep(group, answer, vector, complete, trail)
             for waiting in group:
                 waiting.give(answer)
         seconds = perf_counter() - started
         self._observer.stage("compute", seconds)
         self._batch_seconds = 0.8 * self._batch_seconds + 0.2 * seconds if self._batch_seconds else seconds
-
-    def _trail(self, waiting: Waiting) -> Trail | None:
-        """What adapting to this user may go on from, where the vector is not known anyway."""
-        query, history = waiting.query, waiting.history
-        if waiting.vector is not None or history is None or query.user is None or not waiting.remember:
-            return None
-        return self._adapted.trail(query.user, history)
 
     async def _on_device(
         self,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from app.adapting import Vector
+from app.adapting import Trail, Vector
 from app.event import UserHistory
 from app.query import Answer, Query
 
@@ -37,6 +37,7 @@ class Waiting:
     since: float
     history: UserHistory | None = None
     vector: Vector | None = None  # (d,), where it is known for this history
+    trail: Trail | None = None  # where not: that of the history without its newest event, if that is known
     remember: bool = True  # False once its user was forgotten
 
     def give(self, answer: Answer) -> None:

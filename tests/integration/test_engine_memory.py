@@ -91,7 +91,7 @@ async def test_only_so_many_users_are_remembered(mindful: Engine, store: Store, 
     for user in "abccba":
         await mindful.ask(Query(user=user))
     assert len(seen.batches) == 4, "a made way for c and came again"
-    assert len(mindful._adapted) == 2
+    assert len(mindful._memory.adapted) == 2
 
 
 async def test_a_swap_forgets_every_vector(mindful: Engine, store: Store) -> None:
@@ -185,9 +185,9 @@ async def test_a_vector_that_is_being_computed_is_forgotten_too(
     mindful.forget("a")
     go.set()
     assert all(len(answer.items) == 10 for answer in await asyncio.gather(*asked))
-    assert list(mindful._adapted._known) == ["b"]
+    assert list(mindful._memory.adapted._known) == ["b"]
     mindful.forget()
-    assert not len(mindful._adapted)
+    assert not len(mindful._memory.adapted)
 
 
 async def test_a_renewed_catalogue_keeps_the_vectors_and_not_the_answers(
@@ -226,7 +226,7 @@ async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
     monkeypatch.setattr(Served, "compute", forgetful)
     await mindful.succeed(other)
     assert mindful.served is other
-    assert list(mindful._adapted._known) == ["a"]
+    assert list(mindful._memory.adapted._known) == ["a"]
     batches = len(seen.batches)
     answer = await mindful.ask(Query(user="a"))
     assert len(seen.batches) == batches
@@ -234,7 +234,7 @@ async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
     assert answer.snapshot == other.manifest.version
     store.fault = StoreUnavailable()
     await mindful.succeed(served_of(snapshot_of()))
-    assert not len(mindful._adapted), "a store that is away holds no snapshot back"
+    assert not len(mindful._memory.adapted), "a store that is away holds no snapshot back"
 
 
 async def test_who_acts_while_a_successor_meets_others_is_met_again(
@@ -253,9 +253,9 @@ async def test_who_acts_while_a_successor_meets_others_is_met_again(
             assert (await mindful.ask(Query(user="b"))).snapshot != other.manifest.version
         return await read(users)
 
-    monkeypatch.setattr(mindful, "_reader", acting)
+    monkeypatch.setattr(mindful._memory, "_read", acting)
     await mindful.succeed(other)
-    assert list(mindful._adapted._known) == ["a", "b"], "who acted last was here last"
+    assert list(mindful._memory.adapted._known) == ["a", "b"], "who acted last was here last"
     batches = len(seen.batches)
     for user in "ab":
         assert await mindful.ask(Query(user=user)) == other.answer([Query(user=user)], [store.records(user)])[0]

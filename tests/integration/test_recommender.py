@@ -380,12 +380,12 @@ async def test_forgetting_leaves_no_vector_in_any_process(start: Start) -> None:
     for replica in (one, two):
         for user in "uv":
             await replica.ask(user)
-    assert [list(replica.recommender._engine._adapted._known) for replica in (one, two)] == [["u", "v"]] * 2
+    assert [list(replica.recommender._engine._memory.adapted._known) for replica in (one, two)] == [["u", "v"]] * 2
     await one.recommender.forget("u")
-    assert list(one.recommender._engine._adapted._known) == ["v"], "this process knows whom"
-    await until(lambda: not len(two.recommender._engine._adapted))
+    assert list(one.recommender._engine._memory.adapted._known) == ["v"], "this process knows whom"
+    await until(lambda: not len(two.recommender._engine._memory.adapted))
     assert await two.ask("u") == await one.ask("u") == before
-    assert list(one.recommender._engine._adapted._known) == ["v"]
+    assert list(one.recommender._engine._memory.adapted._known) == ["v"]
 
 
 async def test_an_item_that_comes_back_to_a_history_changes_a_remembered_answer(start: Start) -> None:
