@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
 from time import perf_counter
 
 from app.adapted import Adapted
@@ -22,6 +21,8 @@ LONGEST = 60.0
 that is most of those who ask, everyone waits."""
 
 Read = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
+"""Reads the stored histories of users, in their order. May swap in a newer `Served` before it returns."""
+
 Compute = Callable[[Served, Sequence[Query], Sequence[UserHistory], Sequence[Trail | None]], Awaitable[Outcome]]
 """On the device, in turn with everyone else."""
 
@@ -52,33 +53,37 @@ class Acquaintance:
         self._moved[user] = None
 
     async def meet(self, users: Sequence[str]) -> None:
-        """Read and compute users, the first first, then those who have acted since, until hardly anyone is left.
+        """Read and compute users, the first first, then those who have acted since, for as long as they grow fewer.
 
         It ends too when LONGEST is over or Redis is away. The device is left to who is waiting for half of the time.
         """
         end = perf_counter() + LONGEST
-        try:
-            for start in range(0, len(users), PAGE):
-                if perf_counter() > end or not await self._meet(users[start : start + PAGE]):
-                    return
-        finally:
-            self.adapted.turn()
-        while self._moved and perf_counter() < end:
-            page = list(islice(self._moved, PAGE))
-            for user in page:
-                del self._moved[user]
-            if not await self._meet(page) or len(page) < PAGE:
+        if not await self._meet_all(users, end, behind=True):
+            return
+        left = len(self._moved)
+        while left:
+            users, self._moved = list(self._moved), {}
+            if not await self._meet_all(users, end, behind=False) or len(self._moved) >= left:
                 return
+            left = len(self._moved)
 
-    async def _meet(self, page: Sequence[str]) -> bool:
-        """Whether Redis was there."""
+    async def _meet_all(self, users: Sequence[str], end: float, behind: bool) -> bool:
+        """Whether there was time for all of them, and Redis."""
+        for start in range(0, len(users), PAGE):
+            if perf_counter() > end or not await self._meet(users[start : start + PAGE], behind):
+                return False
+        return True
+
+    async def _meet(self, page: Sequence[str], behind: bool) -> bool:
+        """Whether Redis was there. With `behind`, whoever was met before was here later."""
         began = perf_counter()
         self._meeting = set(page)
         try:
             found = zip(page, await self._read(page), strict=True)
         except StoreUnavailable:
             return False  # who is not known is computed when asked for
-        new = [(user, history) for user, history in found if self.adapted.find(user, history.version) is None]
+        acted = ((user, history) for user, history in found if history.version)
+        new = [(user, history) for user, history in acted if self.adapted.find(user, history.version) is None]
         if new:
             queries = [Query(user=user) for user, _ in new]
             histories = [history for _, history in new]
@@ -86,6 +91,6 @@ class Acquaintance:
             outcome = await self._compute(self._served, queries, histories, trails)
             for query, history, answer, vector, complete, trail in zip(queries, histories, *outcome, strict=True):
                 if query.user in self._meeting and vector is not None:
-                    self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
+                    self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail, behind=behind)
         await asyncio.sleep(perf_counter() - began)
         return True

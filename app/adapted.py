@@ -83,10 +83,12 @@ class Adapted:
         *,
         complete: bool = True,
         trail: NDArray[np.float32] | None = None,
+        behind: bool = False,
     ) -> None:
         """Remember what a query's user was adapted to, and the answer where the query is plain.
 
         A user without a history has nothing to remember, and one whose history has moved on meanwhile is left alone.
+        With `behind`, all who are known already were here later.
         """
         version = history.version
         if query.user is None or not version or not self._capacity:
@@ -97,10 +99,11 @@ class Adapted:
                 self._lose(self._known.popitem(last=False)[0])
             # A vector of its own, or it would hold on to the whole batch's.
             known = self._known[query.user] = Known(version, vector.copy(), complete)
-            self._known.move_to_end(query.user)
+            self._known.move_to_end(query.user, last=not behind)
             self._lose(query.user)
             if trail is not None:
                 way = self._ways[query.user] = Way(history.packed, trail)
+                self._ways.move_to_end(query.user, last=not behind)
                 self._way_bytes += way.nbytes
         if query.plain and known.version == version:
             known.k, known.answer = query.k, answer
@@ -123,10 +126,6 @@ class Adapted:
     def latest(self) -> list[str]:
         """Everyone, who was here last first."""
         return list(reversed(self._known))
-
-    def turn(self) -> None:
-        """Those who were kept first were here last."""
-        self._known = OrderedDict(reversed(self._known.items()))
 
     def forget(self, user: str) -> None:
         """Drop a user, known or not."""

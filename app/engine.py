@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
 
 import torch
 
+from app.acquaintance import Read
 from app.adapting import Trail, Vector
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.event import UserHistory
@@ -26,15 +27,12 @@ from app.waiting import Observer, Waiting, alike, fail
 
 log = logging.getLogger(__name__)
 
-Reader = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
-"""Reads the stored histories of a batch's users, in their order. May swap in a newer `Served` before it returns."""
-
 
 class Engine:
     """Answers queries in batches. Start it on the loop it is to live on; `close` lets the queue drain."""
 
     def __init__(
-        self, read: Reader, observer: Observer, *, max_batch: int, queue_limit: int, threads: int, remembered: int = 0
+        self, read: Read, observer: Observer, *, max_batch: int, queue_limit: int, threads: int, remembered: int = 0
     ) -> None:
         """Args:
         read: the way to the stored histories.
@@ -43,7 +41,7 @@ class Engine:
         threads: threads of a computation on the CPU.
         remembered: the most users whose vectors are kept.
         """
-        self._reader = read
+        self._read_stored = read
         self._observer = observer
         self._max_batch = max_batch
         self._queue_limit = queue_limit
@@ -214,7 +212,7 @@ class Engine:
             waiting.query.user: None for waiting in batch if waiting.query.stored and waiting.query.user is not None
         }
         try:
-            found = dict(zip(users, await self._reader(list(users)), strict=True))
+            found = dict(zip(users, await self._read_stored(list(users)), strict=True))
         except StoreUnavailable:
             found = {}
         for waiting in batch:

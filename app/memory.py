@@ -51,7 +51,8 @@ class Memory:
         if vector is None or history is None or not query.stored or not all(waiting.remember for waiting in alike):
             return
         self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
-        if self._next is not None and query.user is not None:
+        anew = history.version and alike[0].vector is None
+        if anew and self._next is not None and query.user is not None:
             self._next.moved(query.user)
 
     def forget(self, user: str | None) -> None:

@@ -20,7 +20,7 @@ LARGE = 200_000
 CHUNK = 4096  # items scored at a time: their scores for a batch stay in the processor's cache
 BLOCK = 32  # neighbouring items that share one maximum
 BLOCKS = CHUNK // BLOCK
-LARGEST_BIAS = 1 << 23  # steps: with 127 times as many a score still fits into 32 bits
+LARGEST = 1 << 23  # steps of a bias: with 127 times twice as many a score still fits into 32 bits
 TOGETHER = 64  # queries scored at a time
 _LEAST = -(1 << 31)
 
@@ -52,15 +52,15 @@ class Quantised:
         if not len(offsets):
             return
         offsets = offsets - (offsets.min() + offsets.max()) / 2  # the same for all: no order changes
-        self.steps = 127.0 / max(float(vectors.abs().max()), 1e-9)
+        self.steps = min(127.0 / max(float(vectors.abs().max()), 1e-9), LARGEST / max(float(offsets.abs().max()), 1e-9))
         size = len(self.rows) + -len(self.rows) % CHUNK
         self.codes = torch.zeros(size, vectors.shape[1], dtype=torch.int8)
-        self._offsets = torch.zeros(size, dtype=torch.int32)
+        self._offsets = torch.full((size,), -2 * LARGEST, dtype=torch.int32)  # padding is below all
         for start in range(0, len(self.rows), CHUNK):
             part = slice(start, min(start + CHUNK, len(self.rows)))
             places = start + _place(torch.arange(part.stop - start))
             self.codes[places] = (vectors[self.rows[part]] * self.steps).round().to(torch.int8)
-            self._offsets[places] = (offsets[part] * self.steps).round().clamp(-LARGEST_BIAS, LARGEST_BIAS).int()
+            self._offsets[places] = (offsets[part] * self.steps).round().int()
 
     @property
     def bytes_an_item(self) -> int:
@@ -89,7 +89,7 @@ class Quantised:
         blocks = maxima.topk(min(2 * k + 10, maxima.shape[1])).indices
         items = (blocks[:, :, None] * BLOCK + torch.arange(BLOCK)).flatten(1)
         chosen = self.rows.index_select(0, items.clamp(max=len(self.rows) - 1).flatten())
-        vectors = self.vectors.index_select(0, chosen).view(*items.shape, -1)
+        vectors = self.vectors.index_select(0, chosen).view(*items.shape, self.vectors.shape[1])
         scores = (vectors @ users[:, :, None])[:, :, 0] + self.biases.index_select(0, chosen).view(items.shape)
         rows = chosen.long().view(items.shape)
         scores.masked_fill_(items >= len(self.rows), -torch.inf)
@@ -125,8 +125,6 @@ class Quantised:
                 by_block.masked_fill_(unwanted.view(B, BLOCKS, BLOCK).permute(2, 1, 0), _LEAST)
             if number in bars:
                 scores.view(-1).index_fill_(0, bars[number], _LEAST)
-            if len(rows) < CHUNK:
-                scores[_place(torch.arange(len(rows), CHUNK))] = _LEAST
             torch.amax(by_block, 0, out=maxima[number * BLOCKS : (number + 1) * BLOCKS])
         return maxima.T.contiguous()
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 
-from app import acquaintance
 from app.engine import Engine
-from app.errors import StoreUnavailable
-from app.event import UserHistory
 from app.query import Entry, Query
 from app.served import Served
 from models.item import Item
@@ -33,17 +29,6 @@ def adapted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Traced, "follow", counted)
     return sizes
-
-
-@pytest.fixture
-async def mindful(served: Served, store: Store, seen: Seen) -> AsyncIterator[Engine]:
-    """An engine that remembers two users."""
-    engine = Engine(store.read, seen, max_batch=4, queue_limit=9, threads=1, remembered=2)
-    engine.swap(served)
-    engine.start()
-    yield engine
-    store.gate.set()
-    await engine.close()
 
 
 async def test_who_asks_again_with_no_new_event_is_not_computed_again(
@@ -208,55 +193,3 @@ async def test_a_renewed_catalogue_keeps_the_vectors_and_not_the_answers(
     assert "new" not in answers["part"].items
     for user, answer in answers.items():
         assert answer == mindful.served.answer([Query(user=user, k=60)], [store.records(user)])[0]
-
-
-async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
-    mindful: Engine, store: Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.histories = {"a": [1003], "b": [1004]}
-    for user in "ab":
-        await mindful.ask(Query(user=user))
-    other = served_of(snapshot_of(seed=1))
-    compute, loop = Served.compute, asyncio.get_running_loop()
-
-    def forgetful(self: Served, *given: Any) -> Any:
-        loop.call_soon_threadsafe(mindful.forget, "b")
-        return compute(self, *given)
-
-    monkeypatch.setattr(Served, "compute", forgetful)
-    await mindful.succeed(other)
-    assert mindful.served is other
-    assert list(mindful._memory.adapted._known) == ["a"]
-    batches = len(seen.batches)
-    answer = await mindful.ask(Query(user="a"))
-    assert len(seen.batches) == batches
-    assert answer == other.answer([Query(user="a")], [store.records("a")])[0]
-    assert answer.snapshot == other.manifest.version
-    store.fault = StoreUnavailable()
-    await mindful.succeed(served_of(snapshot_of()))
-    assert not len(mindful._memory.adapted), "a store that is away holds no snapshot back"
-
-
-async def test_who_acts_while_a_successor_meets_others_is_met_again(
-    mindful: Engine, store: Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.histories = {"a": [1003], "b": [1004, 1020]}
-    for user in "ab":
-        await mindful.ask(Query(user=user))
-    other = served_of(snapshot_of(seed=1))
-    monkeypatch.setattr(acquaintance, "PAGE", 1)
-    read = store.read
-
-    async def acting(users: Sequence[str]) -> list[UserHistory]:
-        if users == ["a"] and len(store.histories["b"]) == 2:
-            store.histories["b"].append(1033)
-            assert (await mindful.ask(Query(user="b"))).snapshot != other.manifest.version
-        return await read(users)
-
-    monkeypatch.setattr(mindful._memory, "_read", acting)
-    await mindful.succeed(other)
-    assert list(mindful._memory.adapted._known) == ["a", "b"], "who acted last was here last"
-    batches = len(seen.batches)
-    for user in "ab":
-        assert await mindful.ask(Query(user=user)) == other.answer([Query(user=user)], [store.records(user)])[0]
-    assert len(seen.batches) == batches, "both are known"

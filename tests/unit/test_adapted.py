@@ -19,9 +19,9 @@ def history(events: int, version: int = 1) -> UserHistory:
     return UserHistory(version, records.tobytes())
 
 
-def keep(known: Adapted, user: str, of: UserHistory, width: int = 4) -> None:
+def keep(known: Adapted, user: str, of: UserHistory, width: int = 4, behind: bool = False) -> None:
     trail = np.ones((len(of.records), width), np.float32)
-    known.keep(Query(user=user), of, np.zeros(3, np.float32), ANSWER, trail=trail)
+    known.keep(Query(user=user), of, np.zeros(3, np.float32), ANSWER, trail=trail, behind=behind)
 
 
 def test_a_trail_is_that_of_the_history_without_its_newest_event() -> None:
@@ -66,3 +66,26 @@ def test_trails_take_so_much_and_the_oldest_make_way(monkeypatch: pytest.MonkeyP
             keep(known, user, history(3, version))
     assert [known.trail(user, history(4, 4)) is not None for user in "abc"] == [False, True, True]
     assert len(known) == 3, "their vectors stay"
+
+
+def test_who_is_kept_behind_was_here_before_the_others_and_makes_way_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapted, "TRAIL_BYTES", 2 * 3 * (4 * 4 + RECORD.itemsize))
+    known = Adapted(3)
+    for user in "abc":
+        keep(known, user, history(3), behind=True)
+    assert known.latest() == ["a", "b", "c"]
+    assert [known.trail(user, history(4, 2)) is not None for user in "abc"] == [True, True, False]
+    keep(known, "d", history(3))
+    assert known.latest() == ["d", "a", "b"]
+
+
+def test_users_are_let_go_bit_by_bit() -> None:
+    known = Adapted(10)
+    for user in "abcde":
+        keep(known, user, history(3))
+    known.shrink(2)
+    assert known.latest() == ["e", "d", "c"]
+    assert known.trail("a", history(4, 2)) is None
+    known.shrink(9)
+    assert not len(known)
+    assert known._way_bytes == 0

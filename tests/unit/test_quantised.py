@@ -107,3 +107,16 @@ def test_the_last_row_is_barred_though_padding_repeats_it(count: int) -> None:
     for k in (50, 100):
         assert (Quantised(vectors, biases).search(users, None, k).rows[:, 0] == count - 1).all()
         assert (Quantised(vectors, biases).search(users, None, k, barred).rows != count - 1).all()
+
+
+def test_biases_alone_decide_where_vectors_say_nothing() -> None:
+    biases = torch.linspace(-1, 1, N)[torch.randperm(N)]
+    for vectors in (torch.zeros(N, 8), torch.randn(N, 8) * 1e-6):
+        found, truth = (kind(vectors, biases).search(torch.ones(2, 8), None, K) for kind in (Quantised, Exact))
+        assert recall(found, truth) == 1
+
+
+def test_nobody_is_answered_with_nothing(world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, users = world
+    found = Quantised(vectors, biases).search(users[:0], None, K)
+    assert found.rows.shape == found.scores.shape == (0, K)
