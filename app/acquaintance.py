@@ -13,7 +13,7 @@ from app.event import UserHistory
 from app.query import Query
 from app.served import Outcome, Served
 
-PAGE = 16
+PAGE = 32
 """Users at a time. Of fewer each costs more. Behind more, whoever asks meanwhile waits longer for the device."""
 
 LONGEST = 60.0
@@ -53,7 +53,7 @@ class Acquaintance:
         self._moved[user] = None
 
     async def meet(self, users: Sequence[str]) -> None:
-        """Read and compute users, the first first, then those who have acted since, for as long as they grow fewer.
+        """Read and compute users, the first first, then those who have acted since, for as long as they halve.
 
         It ends too when LONGEST is over or Redis is away. The device is left to who is waiting for half of the time.
         """
@@ -63,7 +63,7 @@ class Acquaintance:
         left = len(self._moved)
         while left:
             users, self._moved = list(self._moved), {}
-            if not await self._meet_all(users, end, behind=False) or len(self._moved) >= left:
+            if not await self._meet_all(users, end, behind=False) or 2 * len(self._moved) > left:
                 return
             left = len(self._moved)
 

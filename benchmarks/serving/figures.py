@@ -22,7 +22,8 @@ from models import snapshot
 
 Figure = dict[str, Any]
 QUIET = 1.0  # seconds at a time
-BEFORE_SECONDS, SWAPPED_WITHIN = 4.0, 60.0
+BEFORE_SECONDS = 4.0
+SWAPPED_WITHIN = 90.0  # it may be held back for a minute, from when it is loaded
 
 
 def visit(base: str, users: int) -> None:
