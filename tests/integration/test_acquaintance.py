@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,38 +17,10 @@ from tests.stores import Store
 from tests.worlds import Seen, served_of, snapshot_of
 
 
-async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
-    mindful: Engine, store: Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.histories = {"a": [1003], "b": [1004]}
-    for user in "ab":
-        await mindful.ask(Query(user=user))
-    other = served_of(snapshot_of(seed=1))
-    compute, loop = Served.compute, asyncio.get_running_loop()
-
-    def forgetful(self: Served, *given: Any) -> Any:
-        loop.call_soon_threadsafe(mindful.forget, "b")
-        return compute(self, *given)
-
-    monkeypatch.setattr(Served, "compute", forgetful)
-    await mindful.succeed(other)
-    assert mindful.served is other
-    assert list(mindful._memory.adapted._known) == ["a"]
-    batches = len(seen.batches)
-    answer = await mindful.ask(Query(user="a"))
-    assert len(seen.batches) == batches
-    assert answer == other.answer([Query(user="a")], [store.records("a")])[0]
-    assert answer.snapshot == other.manifest.version
-    store.fault = StoreUnavailable()
-    await mindful.succeed(served_of(snapshot_of()))
-    assert not len(mindful._memory.adapted), "a store that is away holds no snapshot back"
-
-
 class Meeting:
     """What becomes of a snapshot that is to be served next, and of those who act while it meets users one by one."""
 
     def __init__(self, engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.engine = engine
         self.other = served_of(snapshot_of(seed=1))
         self.read = store.read
         self.met: list[tuple[str | None, bool]] = []  # and whether from a trail
@@ -80,6 +51,27 @@ async def meeting(mindful: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
     for user in "ab":
         await mindful.ask(Query(user=user))
     return Meeting(mindful, store, monkeypatch)
+
+
+async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
+    meeting: Meeting, mindful: Engine, store: Store, seen: Seen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def go(users: Sequence[str]) -> None:
+        if users == ["b"]:
+            mindful.forget("b")  # what is stored goes later, at worst
+
+    monkeypatch.setattr(meeting, "meanwhile", go)
+    await mindful.succeed(meeting.other)
+    assert mindful.served is meeting.other
+    assert mindful._memory.adapted.latest() == ["a"]
+    batches = len(seen.batches)
+    answer = await mindful.ask(Query(user="a"))
+    assert len(seen.batches) == batches
+    assert answer == meeting.other.answer([Query(user="a")], [store.records("a")])[0]
+    assert answer.snapshot == meeting.other.manifest.version
+    store.fault = StoreUnavailable()
+    await mindful.succeed(served_of(snapshot_of()))
+    assert not len(mindful._memory.adapted), "a store that is away holds no snapshot back"
 
 
 async def test_who_acts_while_a_successor_meets_others_is_met_again(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -29,6 +31,24 @@ def adapted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(Traced, "follow", counted)
     return sizes
+
+
+@contextmanager
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Within it a batch that is computed does not come to its end; the event is set once one has begun."""
+    begun, go = threading.Event(), threading.Event()
+    compute = Served.compute
+
+    def slow(self: Served, *given: Any) -> Any:
+        begun.set()
+        go.wait(10)
+        return compute(self, *given)
+
+    monkeypatch.setattr(Served, "compute", slow)
+    try:
+        yield begun
+    finally:
+        go.set()
 
 
 async def test_who_asks_again_with_no_new_event_is_not_computed_again(
@@ -93,24 +113,13 @@ async def test_a_vector_brought_before_a_swap_is_not_used_after_it(
 ) -> None:
     store.histories = {"a": [1003, 1008], "b": [1010]}
     await mindful.ask(Query(user="a"))
-    entered, gate = threading.Event(), threading.Event()
     other = served_of(snapshot_of(seed=1))
-    real = Traced.follow
-
-    def hold(self: Traced, *given: Any) -> Any:
-        entered.set()
-        gate.wait(10)
-        return real(self, *given)
-
-    monkeypatch.setattr(Traced, "follow", hold)
-    try:
+    with busy(monkeypatch) as computing:
         ahead = asyncio.create_task(mindful.ask(Query(user="b")))
-        await asyncio.to_thread(entered.wait, 10)
+        await asyncio.to_thread(computing.wait, 10)
         late = asyncio.create_task(mindful.ask(Query(user="a", k=20)))
         await asyncio.sleep(0.1)  # it is read, knows its vector, and waits for the device
         mindful.swap(other)
-    finally:
-        gate.set()
     await ahead
     for k, answer in ((20, await late), (5, await mindful.ask(Query(user="a", k=5)))):
         assert answer == other.answer([Query(user="a", k=k)], [store.records("a")])[0]
@@ -156,19 +165,10 @@ async def test_a_vector_that_is_being_computed_is_forgotten_too(
     mindful: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.histories = {"a": [1003], "b": [1004]}
-    started, go = threading.Event(), threading.Event()
-    compute = Served.compute
-
-    def slow(self: Served, *given: Any) -> Any:
-        started.set()
-        go.wait(5)
-        return compute(self, *given)
-
-    monkeypatch.setattr(Served, "compute", slow)
-    asked = [asyncio.create_task(mindful.ask(Query(user=user))) for user in "ab"]
-    await asyncio.to_thread(started.wait, 5)
-    mindful.forget("a")
-    go.set()
+    with busy(monkeypatch) as computing:
+        asked = [asyncio.create_task(mindful.ask(Query(user=user))) for user in "ab"]
+        await asyncio.to_thread(computing.wait, 10)
+        mindful.forget("a")
     assert all(len(answer.items) == 10 for answer in await asyncio.gather(*asked))
     assert list(mindful._memory.adapted._known) == ["b"]
     mindful.forget()
