@@ -81,8 +81,7 @@ def summarise_more(factor: Tensor, takers: Tensor, changed: Sequence[tuple[Histo
 
     What changes is sum_u s'_u^(-1/2) x'_u x'_u^T - s_u^(-1/2) x_u x_u^T, a few signed rows beside B, so the new
     singular vectors lie in the span of both: an eigenproblem as wide as B and twice the users (as in Brand 2006), and
-    no other history is needed. Exact as long as B's width keeps all directions
-    and the histories are whole.
+    no other history is needed. Exact as long as B's width keeps all directions and the histories are whole.
 
     Args:
         factor: (N, r).
@@ -117,16 +116,14 @@ def summarise_more(factor: Tensor, takers: Tensor, changed: Sequence[tuple[Histo
         warnings.filterwarnings("ignore", "Sparse CSR")
         across, among = torch.sparse.mm(rows, scaled), torch.sparse.mm(rows, rows.T).to_dense()
     gram = torch.cat([torch.cat([scaled.T @ scaled, across.T], 1), torch.cat([across, among], 1)])  # X X^T
-    squares, vectors = torch.linalg.eigh(gram)
+    squares, vectors = torch.linalg.eigh(gram.double())  # in single precision many equal values may defeat it
     kept = squares > 1e-6 * squares[-1]
     squares, vectors = squares[kept].sqrt(), vectors[:, kept]
-    signed = torch.cat([torch.ones(factor.shape[1]), torch.tensor(signs)])
-    core = (
-        vectors.T * squares[:, None] @ (signed[:, None] * vectors * squares)
-    )  # the sum in an orthonormal basis of X^T
+    signed = torch.cat([torch.ones(factor.shape[1]), torch.tensor(signs)]).double()
+    core = vectors.T * squares[:, None] @ (signed[:, None] * vectors * squares)  # the sum, in a basis of X^T's span
     strengths, turned = torch.linalg.eigh(core)
     best = strengths.clamp(min=0).sqrt().flip(0)[: factor.shape[1]]
-    mix = vectors / squares @ turned.flip(1)[:, : len(best)] * best
+    mix = (vectors / squares @ turned.flip(1)[:, : len(best)] * best).float()
     found = scaled @ mix[: factor.shape[1]] + torch.sparse.mm(rows.T, mix[factor.shape[1] :])
     out = torch.zeros_like(factor)
     out[:, : len(best)] = found / weight[:, None]

@@ -60,3 +60,23 @@ def test_a_summary_takes_in_what_changes_as_if_it_had_known() -> None:
     torch.testing.assert_close(takers, counts)
     torch.testing.assert_close(factor @ factor.T, whole @ whole.T, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(factor.norm(dim=0)[:20], whole.norm(dim=0)[:20], atol=1e-3, rtol=1e-3)
+
+
+def test_a_summary_of_far_fewer_users_than_its_width_takes_in_more() -> None:
+    """Most of its columns are zero: as many equal values, which defeat an eigensolver in single precision."""
+    rng = np.random.default_rng(0)
+
+    def user(most: int) -> History:
+        rows = rng.choice(600, rng.integers(1, most), replace=False)
+        return History(rows, np.zeros(len(rows), np.int64), np.ones(len(rows), np.float32))
+
+    known = [user(100) for _ in range(60)]
+    nobody = History(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    summary = summarise(known, items=600, rank=200, seed=0)
+    for _ in range(10):
+        more = [user(60) for _ in range(6)]
+        known += more
+        summary = summarise_more(*summary, [(nobody, one) for one in more])
+    factor, _ = summary
+    whole, _ = summarise(known, items=600, rank=200, seed=0)
+    torch.testing.assert_close(factor @ factor.T, whole @ whole.T, atol=1e-3, rtol=1e-3)
