@@ -17,6 +17,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+HALF = 0.5**0.5
+
 
 def adapt(
     W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, first_order: bool = False
@@ -62,7 +64,8 @@ def read(
     arXiv:2407.04620).
 
     Args:
-        W0: (H, V, D) or (B, H, V, D).
+        W0: (H, V, D), or (H, V, 1 + D) for an affine map: keys and queries then stand for [1, k] / sqrt(2), of unit
+            length where k is, and these are never formed.
         keys: (B, H, T, D).
         values: (B, H, T, V).
         weights: each reader's own weights, (B, H, Q, T); 0 hides an event from a reader (the future, an empty slot).
@@ -73,21 +76,35 @@ def read(
     Returns:
         (B, H, Q, V).
     """
-    prior = W0.transpose(-1, -2)
-    out = queries @ prior
-    if len(step_sizes) == 0:
-        return out
-    past = step_sizes
+    affine = W0.shape[-1] > keys.shape[-1]
+    held, past = W0, step_sizes
     if first_order:
-        prior, keys, values, weights, past = (given.detach() for given in (prior, keys, values, weights, past))
-    matches = weights * (queries @ keys.transpose(-1, -2))  # A s, (B, H, Q, T)
-    etas, past = step_sizes[:, :, None, None], past[:, :, None, None]
-    coefficients = etas[-1] * matches
+        held, keys, values, weights, past = (given.detach() for given in (held, keys, values, weights, past))
+    if len(step_sizes) == 0:
+        return _prior(W0, queries, 1.0)
+    matches = queries @ keys.transpose(-1, -2)
+    etas, past = step_sizes[..., None, None], past[..., None, None]
+    # A s, (B, H, Q, T); of an affine map s is 1 / 2 + q . k / 2, and the half is left to the step sizes
+    matches = torch.addcmul(weights, weights, matches) if affine else weights * matches
+    pulls = 0.5 * etas if affine else etas
+    coefficients = pulls[-1] * matches
     if len(step_sizes) > 1:
         gram = keys @ keys.transpose(-1, -2)  # (B, H, T, T)
-        for eta, held in zip(reversed(etas[:-1].unbind()), reversed(past[:-1].unbind()), strict=True):
-            coefficients = eta * matches - held * weights * (coefficients @ gram) + coefficients
-    return out + coefficients @ (values - keys @ prior)
+        gram = 0.5 + 0.5 * gram if affine else gram
+        for pull, before in zip(reversed(pulls[:-1].unbind()), reversed(past[:-1].unbind()), strict=True):
+            coefficients = pull * matches - before * weights * (coefficients @ gram) + coefficients
+    if queries.shape[2] == 1 and not first_order:  # one reader: all events are brought to one before they are mapped
+        told = coefficients.sum(-1, keepdim=True)
+        return coefficients @ values + _prior(W0, queries - coefficients @ keys, 1 - told)
+    return _prior(W0, queries, 1.0) + coefficients @ (values - _prior(held, keys, 1.0))
+
+
+def _prior(W0: Tensor, x: Tensor, share: Tensor | float) -> Tensor:
+    """What the prior says at x, (B, H, Q, D), or at [share, x] / sqrt(2) where it is affine: (B, H, Q, V)."""
+    if W0.shape[-1] == x.shape[-1]:
+        return x @ W0.transpose(-1, -2)
+    constant, linear = W0[..., None, :, 0], W0[..., 1:].transpose(-1, -2)
+    return HALF * (x @ linear + share * constant)
 
 
 def average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, first_order: bool = False) -> Tensor:
@@ -105,32 +122,46 @@ def average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, 
     Returns:
         (B, H, Q, V).
     """
-    prior = W0[:, None]
+    prior = W0.unsqueeze(1)
     if len(step_sizes) == 0:
         return prior.expand(*weights.shape[:3], -1)
-    etas = past = step_sizes[:, :, None, None]
-    held = prior
+    held, past = prior, step_sizes
     if first_order:
         held, values, weights, past = (given.detach() for given in (prior, values, weights, past))
     mass = weights.sum(-1, keepdim=True)
-    gain = etas[-1]
-    for eta, before in zip(reversed(etas[:-1].unbind()), reversed(past[:-1].unbind()), strict=True):
-        gain = eta + gain - before * gain * mass
     flat = weights if values.ndim == 4 else weights.flatten(1, 2)
     summed = (flat @ values).view(*weights.shape[:3], -1)
-    return prior + gain * (summed - mass * held)
+    return prior + gain(mass, step_sizes, past) * (summed - mass * held)
 
 
-def support_weights(
-    strength: Tensor,
-    mask: Tensor,
-    ordered: Tensor,
-    decay: Tensor,
-    shrinkage: Tensor,
-    readers: int,
-    likeness: Tensor | None = None,
-) -> Tensor:
-    """Weights a_(q, t) of the events each reader may see: its strength, fading with how many events ago it was.
+def gain(mass: Tensor, step_sizes: Tensor, past: Tensor) -> Tensor:
+    """g of `average`, of events that weigh `mass` together, (B, H, Q, 1); (H, 1, 1) after a single step.
+
+    `past`: the step sizes, (K, H), as the errors know them.
+    """
+    etas, past = (sizes.unsqueeze(-1).unsqueeze(-1) for sizes in (step_sizes, past))
+    out = etas[-1]
+    for eta, before in zip(reversed(etas[:-1].unbind()), reversed(past[:-1].unbind()), strict=True):
+        out = eta + out - before * out * mass
+    return out
+
+
+def fading(decay: Tensor, readers: int, T: int) -> Tensor:
+    """How much of T events is left for each of the last Q to read: exp(-decay age), 0 of those after it.
+
+    Args:
+        decay: the fading an event, per head, (H,), at least 0.
+        readers: Q; the readers sit at the last Q events, each seeing itself and what came before.
+    Returns:
+        (H, Q, T).
+    """
+    event = torch.arange(T, device=decay.device)
+    age = (event[T - readers :, None] - event).to(decay.dtype)
+    return torch.exp(-decay[:, None, None] * age.clamp(min=0)) * (age >= 0)
+
+
+def support_weights(left: Tensor, shrinkage: Tensor, likeness: Tensor | None = None) -> Tensor:
+    """Weights a_(q, t) of the events for each reader, from what is left of their strength.
 
     The weights of one reader sum to less than 1, for they are divided by their sum plus a shrinkage: the fewer events
     a user has, the nearer to the prior the fast weights stay, and step sizes up to 2 cannot diverge on unit keys.
@@ -139,23 +170,12 @@ def support_weights(
     et al. 1997). Where that is exp(beta q . k) and the key a constant, one whole step from 0 is softmax attention.
 
     Args:
-        strength: (B, T), positive.
-        mask: (B, T), False for an empty slot.
-        ordered: (B,), False for users whose events came in no particular order: none of theirs fades.
-        decay: the fading an event, per head, (H,), at least 0.
-        shrinkage: pseudo-events behind the prior, per head, (H,), positive.
-        readers: Q; the readers sit at the last Q events, each seeing itself and what came before.
+        left: an event's strength times its fading for the reader, (B, H, Q, T); 0 hides it.
+        shrinkage: pseudo-events behind the prior, per head, (H, 1, 1), positive.
         likeness: of each event to each reader, (B, H, Q, T), positive; 1 for a pseudo-event.
     Returns:
         (B, H, Q, T).
     """
-    T = strength.shape[-1]
-    event = torch.arange(T, device=strength.device)
-    reader = event[T - readers :]
-    age = (reader[:, None] - event[None, :]).to(strength.dtype)  # (Q, T)
-    fading = torch.exp(-decay[:, None, None] * age.clamp(min=0))  # (H, Q, T)
-    kernel = torch.where(ordered[:, None, None, None], fading, 1.0) * (age >= 0)
-    raw = kernel * (strength * mask)[:, None, None, :]
     if likeness is not None:
-        raw = raw * likeness
-    return raw / (raw.sum(-1, keepdim=True) + shrinkage[:, None, None])
+        left = left * likeness
+    return left / (left.sum(-1, keepdim=True) + shrinkage)

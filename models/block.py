@@ -5,21 +5,32 @@ Letters: B users, T events, Q reading positions, d width, H heads, D key width a
 
 from __future__ import annotations
 
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models import adapt
-from models.episode import Support
 
 GATHERERS = 3
 SHARP = 1.85  # the logit of a sharpness of 2
 
 
+class Terms(NamedTuple):
+    """What an inner loop's meta-parameters come to: the terms on which it adapts."""
+
+    W0: Tensor  # (H, V, D), with 1 + D columns where it is local
+    step_sizes: Tensor  # (K, H), each between 0 and 2
+    shrinkage: Tensor  # (H, 1, 1), positive
+    sharpness: Tensor  # (H, 1, 1), positive where it is local, else 0
+
+
 class InnerLoop(nn.Module):
-    """Fast weights with their meta-parameters: the prior W_0, a step size a step and head, what weighs the events."""
+    """The meta-parameters of fast weights: the prior W_0, a step size a step and head, what weighs the events.
+
+    Adapting is given `terms` made of them, so that serving makes these once.
+    """
 
     def __init__(
         self,
@@ -35,7 +46,7 @@ class InnerLoop(nn.Module):
         """Args:
         slowest, fastest: the logits of the heads' fading an event, spread between these.
         local: whether a reader weighs events by how like its query their keys are, exp(sharpness q . k), and fits an
-            affine map to them: keys and queries are [1, k] / sqrt(2) then.
+            affine map to them: keys and queries are [1, k] / sqrt(2) then. If not, the key is a constant.
         support_dropout: the share of the events that each local reader does without while training. What is left
             counts more, so that with several inner steps near 2 the errors may grow then.
         """
@@ -48,66 +59,48 @@ class InnerLoop(nn.Module):
         self.support_dropout = support_dropout
         self.first_order = False  # whether training takes the inner gradients for constants; what is read is the same
 
-    def forward(
-        self, keys: Tensor, values: Tensor, queries: Tensor, strength: Tensor, support: Support, steps: int | None
-    ) -> Tensor:
+    def terms(self, steps: int | None) -> Terms:
+        """With the first so many inner steps, or all."""
+        shrinkage = F.softplus(self.shrinkage_logits)[:, None, None]
+        local = self.sharpness_logits
+        sharpness = torch.zeros_like(shrinkage) if local is None else F.softplus(local)[:, None, None]
+        return Terms(self.W0, 2 * torch.sigmoid(self.step_logits[:steps]), shrinkage, sharpness)
+
+    def decay(self) -> Tensor:
+        """The fading an event, (H,)."""
+        return F.softplus(self.decay_logits)
+
+    def forward(self, keys: Tensor, values: Tensor, queries: Tensor, left: Tensor, terms: Terms) -> Tensor:
         """Adapt to (keys, values), (B, H, T, D) and (B, H, T, V), and read at the queries of the last Q events.
 
-        The many readers of training go through the dual form; the one reader of serving forms the fast weights.
-        (B, H, Q, D) -> (B, H, Q, V).
+        `left` is what is left of the events' strength, (B, H, Q, T). (B, H, Q, D) -> (B, H, Q, V).
         """
-        readers = queries.shape[2]
-        likeness = None
-        if self.sharpness_logits is not None:
-            sharpness = F.softplus(self.sharpness_logits)[:, None, None]
-            likeness = torch.exp((sharpness * queries) @ keys.transpose(-1, -2))
-            keys, queries = (F.pad(one, (1, 0), value=1.0) * 0.5**0.5 for one in (keys, queries))
-        weights = self.weigh(strength, support, readers, likeness)
+        likeness = torch.exp((terms.sharpness * queries) @ keys.transpose(-1, -2))
+        weights = adapt.support_weights(left, terms.shrinkage, likeness)
         if self.training and self.support_dropout > 0:
             weights = F.dropout(weights, self.support_dropout)
-        etas = self.step_sizes(steps)
-        if readers > 1:
-            return adapt.read(self.W0, keys, values, weights, etas, queries, first_order=self.first_order)
-        fast = adapt.adapt(self.W0, keys, values, weights[:, :, 0], etas, first_order=self.first_order)
-        return queries @ fast.transpose(-1, -2)
+        return adapt.read(terms.W0, keys, values, weights, terms.step_sizes, queries, first_order=self.first_order)
 
-    def average(self, values: Tensor, strength: Tensor, support: Support, readers: int, steps: int | None) -> Tensor:
-        """The same with a constant key: values (B, T, V) or (B, H, T, V) to (B, H, Q, V) at the last Q events."""
-        weights = self.weigh(strength, support, readers)
-        return adapt.average(self.W0[..., 0], values, weights, self.step_sizes(steps), first_order=self.first_order)
+    def average(self, values: Tensor, left: Tensor, terms: Terms) -> Tensor:
+        """The same with a constant key: values (B, T, V) or (B, H, T, V) to (B, H, Q, V)."""
+        weights = adapt.support_weights(left, terms.shrinkage)
+        return adapt.average(terms.W0[..., 0], values, weights, terms.step_sizes, first_order=self.first_order)
 
-    def average_mapped(
-        self, maps: Tensor, events: Tensor, strength: Tensor, support: Support, steps: int | None
-    ) -> Tensor:
+    def average_mapped(self, maps: Tensor, events: Tensor, left: Tensor, terms: Terms) -> Tensor:
         """`average` of each head's own map of the events, for one reader: maps (H, V, d), events (B, T, d).
 
         An average is affine in the values, W_0 + g (sum_t a_t v_t - m W_0): the events are averaged first and mapped
-        once, together with a 1 that turns into g m. (B, H, 1, V).
+        once. (B, H, 1, V).
         """
-        prior = self.W0[..., 0]
-        marked = F.pad(events, (0, 1), value=1.0)
-        nothing = marked.new_zeros(len(prior), marked.shape[2])
-        summed = adapt.average(nothing, marked, self.weigh(strength, support, 1), self.step_sizes(steps))
-        moved, share = summed[:, :, 0, :-1], summed[..., -1:]
-        mapped = (moved.transpose(0, 1) @ maps.transpose(-1, -2)).transpose(0, 1)[:, :, None]  # no copy of a map a user
-        out: Tensor = prior[:, None] + mapped - share * prior[:, None]
-        return out
-
-    def step_sizes(self, steps: int | None) -> Tensor:
-        """(K, H), each between 0 and 2."""
-        return 2 * torch.sigmoid(self.step_logits[:steps])
-
-    def weigh(self, strength: Tensor, support: Support, readers: int, likeness: Tensor | None = None) -> Tensor:
-        """What each of the last Q events makes of those before it, (B, H, Q, T); as `likeness` is."""
-        return adapt.support_weights(
-            strength,
-            support.mask,
-            support.ordered,
-            F.softplus(self.decay_logits),
-            F.softplus(self.shrinkage_logits),
-            readers,
-            likeness,
-        )
+        prior = terms.W0[..., 0].unsqueeze(1)
+        weights = adapt.support_weights(left, terms.shrinkage)
+        if len(terms.step_sizes) == 0:
+            return prior.expand(len(events), -1, -1, -1)
+        mass = weights.sum(-1, keepdim=True)
+        moved = adapt.gain(mass, terms.step_sizes, terms.step_sizes) * weights
+        averaged = moved.squeeze(2) @ events  # (B, H, d)
+        mapped = (averaged.transpose(0, 1) @ maps.transpose(1, 2)).transpose(0, 1)  # no copy of a map a user
+        return mapped.unsqueeze(2) + (1 - moved.sum(-1, keepdim=True)) * prior
 
 
 class AdaptationBlock(nn.Module):
@@ -122,7 +115,7 @@ class AdaptationBlock(nn.Module):
     ) -> None:
         """`quiet`: begin beside a recall, as `start` has it."""
         super().__init__()
-        self.heads, self.residual = heads, residual
+        self.d, self.heads, self.residual = d, heads, residual
         self.norm = nn.RMSNorm(d)
         self.query_key = nn.Linear(d, 2 * d)
         self.value = nn.Linear(d, (1 + GATHERERS) * d, bias=False)
@@ -153,23 +146,34 @@ class AdaptationBlock(nn.Module):
         if not self.residual:
             self.out.weight[:, d : 2 * d] += torch.eye(d)
 
-    def forward(
-        self, stream: Tensor, sign: Tensor, strength: Tensor, support: Support, last: bool, steps: int | None
-    ) -> Tensor:
-        """(B, T, d) -> (B, T, d), or (B, 1, d) for the newest event alone when `last`."""
+    def decay(self) -> Tensor:
+        """The fading of both inner loops' heads, (H + GATHERERS,)."""
+        return torch.cat([self.relate.decay(), self.gather.decay()])
+
+    def forward(self, stream: Tensor, sign: Tensor, left: Tensor, terms: tuple[Terms, Terms], last: bool) -> Tensor:
+        """(B, T, d) -> (B, T, d), or (B, 1, d) for the newest event alone when `last`.
+
+        Args:
+            sign: (B, T, 1).
+            left: what is left of the events' strength for each head and reader, (B, H + GATHERERS, T or 1, T).
+            terms: of `relate` and `gather`.
+        """
+        on, together = terms
         target = stream[:, -1:] if last else stream
         normed = self.norm(stream)
         queries, keys = self.query_key(normed * sign).chunk(2, -1)
-        d = stream.shape[2]
-        own, shared = self.value.weight[:d], self.value.weight[d:]
-        queries = F.normalize(self.split(queries[:, -target.shape[1] :]), dim=-1)
-        values = self.split(F.linear(normed, own))
-        related = self.relate(F.normalize(self.split(keys), dim=-1), values, queries, strength, support, steps)
         if last:
-            summed = self.gather.average_mapped(shared.view(GATHERERS, d, d), normed, strength, support, steps)
+            queries = queries[:, -1:]
+        of_each, of_all = torch.split(left, [self.heads, GATHERERS], 1)
+        own, shared = torch.split(self.value.weight, [self.d, GATHERERS * self.d])
+        queries = F.normalize(self.split(queries), dim=-1)
+        values = self.split(F.linear(normed, own))
+        related = self.relate(F.normalize(self.split(keys), dim=-1), values, queries, of_each, on)
+        if last:
+            summed = self.gather.average_mapped(shared.view(GATHERERS, self.d, self.d), normed, of_all, together)
         else:
-            gathered = F.linear(normed, shared).view(*normed.shape[:2], GATHERERS, d).transpose(1, 2)
-            summed = self.gather.average(gathered, strength, support, target.shape[1], steps)
+            gathered = torch.unflatten(F.linear(normed, shared), -1, (GATHERERS, self.d)).transpose(1, 2)
+            summed = self.gather.average(gathered, of_all, together)
         reading = torch.cat([related.transpose(1, 2).flatten(2), summed.transpose(1, 2).flatten(2)], -1)
         mixed: Tensor = self.dropout(self.out(reading))
         if self.residual:
@@ -179,8 +183,7 @@ class AdaptationBlock(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(B, T, d) -> (B, H, T, D)."""
-        B, T, d = x.shape
-        heads: Tensor = x.view(B, T, self.heads, d // self.heads).transpose(1, 2)
+        heads: Tensor = torch.unflatten(x, -1, (self.heads, self.d // self.heads)).transpose(1, 2)
         return heads
 
 
@@ -216,10 +219,11 @@ class Recall(nn.Module):
         whole = size * (1 + ridge) / (shares + ridge) * (strengths > 0)
         self.filter.copy_(whole * torch.tensor([0.2, 0.4, 0.4]).to(whole)[:, None])
 
-    def forward(
-        self, taken: Tensor, preference: Tensor, strength: Tensor, support: Support, readers: int, steps: int | None
-    ) -> Tensor:
-        """Item vectors of the events, (B, T, rank), and their preference, (B, T), to (B, readers, rank)."""
+    def forward(self, taken: Tensor, preference: Tensor, left: Tensor, terms: Terms) -> Tensor:
+        """Item vectors of the events, (B, T, rank), and their preference, (B, T), to (B, Q, rank).
+
+        `left`: what is left of the events' strength, (B, GATHERERS, Q, T).
+        """
         voice = self.voice[0] + self.voice[1] * preference
-        read: Tensor = self.loop.average(voice[:, :, None] * taken, strength, support, readers, steps)
+        read: Tensor = self.loop.average(voice[:, :, None] * taken, left, terms)
         return (read * self.filter[:, None]).sum(1)

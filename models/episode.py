@@ -24,6 +24,11 @@ class Support(NamedTuple):
     mask: Tensor  # (B, T) bool, False in an empty slot
     ordered: Tensor  # (B,) bool, False where the events came in no particular order
 
+    @property
+    def mixed(self) -> bool:
+        """Whether there is a user among them whose events came in no particular order."""
+        return not all(self.ordered.tolist())
+
     def to(self, device: torch.device | str) -> Support:
         """The same on another device."""
         return Support(*(part.to(device) for part in self))

@@ -14,15 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, cast, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.block import AdaptationBlock, InnerLoop, Recall
+from models import adapt
+from models.block import GATHERERS, AdaptationBlock, InnerLoop, Recall
 from models.episode import Support
 from models.items import ItemTower
+from models.settled import Settled
 from models.snapshot import EXPECTED, Snapshot
 from models.words import Words
 
@@ -179,9 +181,22 @@ class Learner(nn.Module):
         new_vectors, new_biases = self.tower.cold(extra.to(vectors))
         return torch.cat([vectors, new_vectors]), torch.cat([biases, new_biases])
 
+    def settle(self, length: int, steps: int | None = None) -> Settled:
+        """For histories of up to `length` events, with the first so many inner steps, or all."""
+        blocks = [cast(AdaptationBlock, block) for block in self.blocks]
+        decays = [block.decay() for block in blocks]
+        decays += [] if self.recall is None else [self.recall.loop.decay()]
+        decays.append(decays[0].new_zeros(1))
+        return Settled(
+            *self.kinds(),
+            adapt.fading(torch.cat(decays), length, length),
+            tuple((block.relate.terms(steps), block.gather.terms(steps)) for block in blocks),
+            () if self.recall is None else (self.recall.loop.terms(steps),),
+        )
+
     def forward(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
         """User vectors before each event and after the last, (B, T + 1, r): entry t has seen events 0 to t - 1."""
-        users, _ = self.follow(vectors, support, last=False, heard=self.hears(support), steps=steps)
+        users, _ = self.follow(vectors, support, self._settle(support, steps), last=False, mixed=support.mixed)
         return torch.cat([self.prior.expand(len(users), 1, -1), users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
@@ -192,60 +207,66 @@ class Learner(nn.Module):
             support: the users' histories, (B, T).
             steps: inner steps to take, at most as many as were learned (the default). 0 reads the prior weights.
         """
-        users, _ = self.follow(vectors, support, last=True, heard=self.hears(support), steps=steps)
+        users, _ = self.follow(vectors, support, self._settle(support, steps), last=True, mixed=support.mixed)
         return users[:, -1]
 
-    def hears(self, support: Support) -> bool:
-        """Whether the recall speaks of any of these histories."""
-        if self.recall is None:
-            return False
-        return self.config.recall == "always" or not all(support.ordered.tolist())
+    def _settle(self, support: Support, steps: int | None) -> Settled:
+        return self.settle(support.rows.shape[1], steps)
 
     def follow(
         self,
         vectors: Tensor,
         support: Support,
+        settled: Settled,
         *,
         last: bool,
-        heard: bool,
-        steps: int | None = None,
+        mixed: bool,
         trail: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r); and the trail.
 
         Blocks and recall each move it from the prior by a share of what they say, s / (s + shrinkage) with s the
-        events' summed strength: one event says less than ten, and none says nothing. What `hears` says decides between
-        two courses, `heard`, and nothing else depends on what is in the tensors: each course can be traced.
+        events' summed strength: one event says less than ten, and none says nothing. `mixed` decides between two
+        courses, and nothing else depends on what is in the tensors: each course can be traced.
 
         The trail, (B, T, (blocks - 1) d), is what each event was when it entered the blocks but the first. It is made
         of that event and those before it, so a new event changes nothing of it: given the trail of all events but the
         newest, (B, T - 1, (blocks - 1) d), the newest alone is taken through the blocks.
+
+        Args:
+            settled: for at least T events.
+            mixed: whether a history without an order may be among them; one is read as if it had one if not.
         """
-        sign = torch.sign(support.preference)[:, :, None]  # 0 in an empty slot
         scale = self.config.width**0.5
-        kind_vectors, kind_strengths = self.kinds()
-        taken = vectors[support.rows]
-        stream: Tensor = self.dropout(sign * self.enter(taken) * scale) + kind_vectors[support.kinds]
+        sign = torch.sign(support.preference).unsqueeze(2)  # 0 in an empty slot
+        taken = F.embedding(support.rows, vectors)
+        stream: Tensor = self.dropout(sign * scale * self.enter(taken))
+        stream = stream + F.embedding(support.kinds, settled.kind_vectors)
         size = support.preference.abs().clamp(min=1e-3)
-        strength = torch.exp(kind_strengths[support.kinds] + self.preference_power * torch.log(size))
-        final = len(self.blocks) - 1
+        strength = settled.kind_strengths.take(support.kinds) + self.preference_power * torch.log(size)
+        strength = torch.exp(strength) * support.mask
+        ordered = support.ordered if mixed else None
+        final, each = len(self.blocks) - 1, self.config.heads + GATHERERS
         before = None if trail is None else trail.chunk(max(final, 1), -1)
         entered: list[Tensor] = []
         for number, block in enumerate(self.blocks):
             alone = before is not None or (last and number == final)
-            stream = block(stream, sign, strength, support, alone, steps)
+            heads = slice(number * each, (number + 1) * each)
+            left = settled.left(strength, ordered, heads, 1 if alone else stream.shape[1])
+            stream = block(stream, sign, left, settled.blocks[number], alone)
             if number < final:
                 stream = stream if before is None else torch.cat([before[number], stream], 1)
                 entered.append(stream)
         trail = torch.cat(entered, -1) if entered else taken[..., :0]
-        readers = stream.shape[1]
-        evidence = (strength * support.mask).cumsum(-1)[:, -readers:, None]
+        readers = 1 if last else stream.shape[1]
+        evidence = strength.cumsum(-1)[:, -readers:, None]
         said = self.leave(self.out_norm(stream))
         users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
-        if self.recall is None or not heard:
+        if self.recall is None or not (mixed or self.config.recall == "always"):
             return users, trail
         share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
         if self.config.recall == "unordered":
             share = share * ~support.ordered[:, None, None]
-        recalled: Tensor = self.recall(taken, support.preference, strength, support, readers, steps)
+        left = settled.left(strength, ordered, slice(len(self.blocks) * each, -1), readers)
+        recalled: Tensor = self.recall(taken, support.preference, left, *settled.recall)
         return users + share * recalled, trail

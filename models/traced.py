@@ -12,26 +12,34 @@ import warnings
 from copy import deepcopy
 from dataclasses import replace
 from functools import cache
-from itertools import chain
 from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from models.episode import Support
 from models.held import held
 from models.learner import Learner, LearnerConfig
 
+LEAF = "settled_"
 ITEMS = "learner.tower."  # their vectors are given with each call
 SETTLED = 3  # calls until torch has made its plan of a trace
 
 
 class Course(nn.Module):
-    """One course through the learner: with its recall heard, or without."""
+    """One course through the learner: with histories without an order, or where all have one.
 
-    def __init__(self, learner: Learner, heard: bool) -> None:
+    What the meta-parameters come to is given as buffers, so that a call does not make it anew.
+    """
+
+    def __init__(self, learner: Learner, mixed: bool) -> None:
         super().__init__()
-        self.learner, self.heard = learner, heard
+        self.learner, self.mixed = learner, mixed
+        leaves, self._form = tree_flatten(learner.settle(learner.config.length))
+        self._leaves = len(leaves)
+        for number, leaf in enumerate(leaves):
+            self.register_buffer(f"{LEAF}{number}", leaf.detach())
 
     def forward(
         self,
@@ -44,7 +52,8 @@ class Course(nn.Module):
         trail: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         support = Support(rows, kinds, preference, mask, ordered)
-        users, trail = self.learner.follow(vectors, support, last=True, heard=self.heard, trail=trail)
+        settled = tree_unflatten([getattr(self, f"{LEAF}{number}") for number in range(self._leaves)], self._form)
+        users, trail = self.learner.follow(vectors, support, settled, last=True, mixed=self.mixed, trail=trail)
         users = users[:, -1]
         return users.where(users.isfinite().all(-1, keepdim=True), 0.0), trail
 
@@ -53,10 +62,8 @@ class Traced:
     """The learner as it is now: what changes its parameters later is not seen."""
 
     def __init__(self, learner: Learner) -> None:
-        self._hears = learner.hears
         self._device = learner.prior.device
-        whole = {"always": (True,), "unordered": (False, True), "never": (False,)}[learner.config.recall]
-        courses = [(heard, False) for heard in whole] + [(whole[0], True)]  # only what has an order leaves a trail
+        courses = [(False, False), (True, False), (False, True)]  # only what has an order leaves a trail
         self._courses = {course: _filled(learner, *course) for course in courses}
 
     def follow(self, vectors: Tensor, support: Support, trail: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -66,10 +73,10 @@ class Traced:
 
         Args:
             vectors: item vectors, (N, r), where the learner is.
-            support: on the CPU.
+            support: on the CPU, of at most as many events as the learner's length.
             trail: of all events but the newest, (B, T - 1, (blocks - 1) d), on the CPU, of histories with an order.
         """
-        course = self._courses[self._hears(support), trail is not None]
+        course = self._courses[support.mixed, trail is not None]
         given = [*support] if trail is None else [*support, trail]
         if self._device.type != "cpu":
             given = [tensor.to(self._device) for tensor in given]
@@ -80,22 +87,22 @@ class Traced:
 
 
 @torch.no_grad()
-def _filled(learner: Learner, heard: bool, known: bool) -> nn.Module:
+def _filled(learner: Learner, mixed: bool, led: bool) -> nn.Module:
     """The trace of such learners with this one's parameters."""
     shape = replace(learner.config, dropout=0.0, support_dropout=0.0, residual_dropout=0.0)
-    course = deepcopy(_trace(shape, heard, known, learner.prior.device))
-    parameters = learner.state_dict()
-    for name, tensor in chain(course.named_parameters(), course.named_buffers()):
+    course = deepcopy(_trace(shape, mixed, led, learner.prior.device))
+    own = dict(Course(learner, mixed).state_dict())
+    for name, tensor in course.state_dict().items():
         if not name.startswith(ITEMS):
-            tensor.copy_(parameters[name.removeprefix("learner.")])
+            tensor.copy_(own[name])
     for _ in range(SETTLED):
-        course(*_example(learner.config, known, learner.prior.device))
+        course(*_example(learner.config, led, learner.prior.device))
     return course
 
 
 @cache
 @torch.no_grad()
-def _trace(config: LearnerConfig, heard: bool, known: bool, device: torch.device) -> nn.Module:
+def _trace(config: LearnerConfig, mixed: bool, led: bool, device: torch.device) -> nn.Module:
     """Made once for learners of a shape, so that a later snapshot's need not be recorded beside those who wait."""
     learner = Learner(config, torch.zeros(1, config.rank + 1)).to(device)
     with warnings.catch_warnings():
@@ -105,15 +112,15 @@ def _trace(config: LearnerConfig, heard: bool, known: bool, device: torch.device
         warnings.simplefilter("ignore", DeprecationWarning)
         # A GPU's fuser would compile anew for every size of batch, beside those who wait.
         torch.jit.set_fusion_strategy([("STATIC", 0)])
-        course = Course(learner, heard).eval()
-        return cast(nn.Module, torch.jit.trace(course, _example(config, known, device), check_trace=False))  # type: ignore[no-untyped-call]
+        course = Course(learner, mixed).eval()
+        return cast(nn.Module, torch.jit.trace(course, _example(config, led, device), check_trace=False))  # type: ignore[no-untyped-call]
 
 
-def _example(config: LearnerConfig, known: bool, device: torch.device) -> tuple[Tensor, ...]:
+def _example(config: LearnerConfig, led: bool, device: torch.device) -> tuple[Tensor, ...]:
     """Two users with three events. No size is 1: what torch records of such a one might hold for it alone."""
     vectors = torch.zeros(2, config.rank, device=device)
     rows = torch.zeros(2, 3, dtype=torch.int64, device=device)
     mask = torch.ones_like(rows, dtype=torch.bool)
     given = (vectors, rows, torch.zeros_like(rows), mask.float(), mask, mask[:, 0].clone())
     trail = torch.zeros(2, 2, (config.blocks - 1) * config.width, device=device)
-    return (*given, trail) if known else given
+    return (*given, trail) if led else given

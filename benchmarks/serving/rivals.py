@@ -20,6 +20,8 @@ import numpy as np
 import torch
 from fastapi import Body, FastAPI
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
 
 from app.answers import Recommendation, Recommended
 from app.history import History
@@ -28,12 +30,13 @@ from app.settings import Settings
 from app.store import connect
 from benchmarks.adaptation import autograd_adapt
 from models import adapt, snapshot
+from models.block import InnerLoop, Terms
 from models.episode import History as Events
 from models.episode import pack
 from models.learner import Learner
 
 K = 10
-written_average = adapt.average
+written_read, written_average = adapt.read, adapt.average
 Rank = Callable[[NDArray[np.int64]], Sequence[int]]
 """The rows of a history, (n,), to those of the best items."""
 
@@ -75,19 +78,17 @@ def naive(settings: Settings) -> Rank:
     with torch.no_grad():
         vectors, biases = learner.catalogue()
     kinds = np.zeros(1000, np.int64)
-    written_out = adapt.adapt
 
-    def user_of(rows: NDArray[np.int64]) -> torch.Tensor:
+    def user_of(rows: NDArray[np.int64]) -> Tensor:
         support = pack([Events(rows, kinds[: len(rows)], np.ones(len(rows), np.float32))], learner.config.length)
         with torch.no_grad():
             return learner.user_vectors(vectors, support)
 
     example = np.arange(10)
     expected = user_of(example)
-    adapt.adapt = lambda *given, first_order=False: autograd_adapt(*given)  # noqa: ARG005
-    adapt.average = autograd_average
+    adapt.read, adapt.average = autograd_read, autograd_average
+    InnerLoop.average_mapped = average_mapped  # type: ignore[method-assign]
     torch.testing.assert_close(user_of(example), expected, atol=1e-4, rtol=1e-4)
-    assert adapt.adapt is not written_out
 
     def rank(rows: NDArray[np.int64]) -> Sequence[int]:
         with torch.no_grad():
@@ -99,20 +100,36 @@ def naive(settings: Settings) -> Rank:
     return rank
 
 
-def autograd_average(
-    W0: torch.Tensor,
-    values: torch.Tensor,
-    weights: torch.Tensor,
-    step_sizes: torch.Tensor,
-    *,
-    first_order: bool = False,  # noqa: ARG001
-) -> torch.Tensor:
-    """`models.adapt.average` by way of torch.func for one reader; many stay as they are, like `models.adapt.read`."""
+def autograd_read(
+    W0: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    weights: Tensor,
+    step_sizes: Tensor,
+    queries: Tensor,
+    *rest: Any,
+    **how: Any,
+) -> Tensor:
+    """`models.adapt.read` by way of torch.func for one reader; many stay as they are."""
+    if queries.shape[2] > 1:
+        return written_read(W0, keys, values, weights, step_sizes, queries, *rest, **how)
+    if W0.shape[-1] > keys.shape[-1]:
+        keys, queries = (F.pad(one, (1, 0), value=1.0) * 0.5**0.5 for one in (keys, queries))
+    return queries @ autograd_adapt(W0, keys, values, weights[:, :, 0], step_sizes).transpose(-1, -2)
+
+
+def autograd_average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, **how: Any) -> Tensor:
+    """`models.adapt.average` by way of torch.func for one reader; many stay as they are."""
     if weights.shape[2] > 1:
-        return written_average(W0, values, weights, step_sizes)
+        return written_average(W0, values, weights, step_sizes, **how)
     apart = values if values.ndim == 4 else values[:, None].expand(-1, len(W0), -1, -1)
     one = torch.ones_like(apart[..., :1])
     return autograd_adapt(W0[..., None], one, apart, weights[:, :, 0], step_sizes).transpose(-1, -2)
+
+
+def average_mapped(self: InnerLoop, maps: Tensor, events: Tensor, left: Tensor, terms: Terms) -> Tensor:
+    """`InnerLoop.average_mapped` as it reads: every event is mapped, and the fast weights adapt to what comes of it."""
+    return self.average((events[:, None] @ maps.transpose(1, 2)), left, terms)
 
 
 def implicit(settings: Settings) -> Rank:
@@ -145,7 +162,7 @@ def melu(settings: Settings) -> Rank:
     vectors, user = torch.randn(items, 32), torch.randn(32)
     layers = [torch.randn(64, 64) * 0.1, torch.randn(64, 64) * 0.1, torch.randn(1, 64) * 0.1]
 
-    def forward(weights: Sequence[torch.Tensor], chosen: torch.Tensor) -> torch.Tensor:
+    def forward(weights: Sequence[Tensor], chosen: Tensor) -> Tensor:
         x = torch.cat([user.expand(len(chosen), -1), chosen], -1)
         for weight in weights[:-1]:
             x = torch.relu(x @ weight.T)

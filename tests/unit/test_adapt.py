@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.adapt import adapt, average, read, support_weights
+from models.adapt import adapt, average, fading, read, support_weights
 
 B, H, T, D, V = 3, 2, 7, 5, 4
 
@@ -27,12 +27,13 @@ def problem(steps: int, dtype: torch.dtype = torch.float64, seed: int = 0) -> di
     }
 
 
+@pytest.mark.parametrize("readers", [1, 6])
 @pytest.mark.parametrize("steps", [1, 2, 3, 5])
-def test_gradient_form_equals_dual_form(steps: int) -> None:
+def test_gradient_form_equals_dual_form(steps: int, readers: int) -> None:
     p = problem(steps, torch.float32)
-    queries = torch.randn(B, H, 6, D, generator=torch.Generator().manual_seed(1))
+    queries = torch.randn(B, H, readers, D, generator=torch.Generator().manual_seed(1))
     primal = queries @ adapt(**p).transpose(-1, -2)
-    shared = p | {"weights": p["weights"][:, :, None].expand(B, H, 6, T)}
+    shared = p | {"weights": p["weights"][:, :, None].expand(B, H, readers, T)}
     torch.testing.assert_close(read(**shared, queries=queries), primal, atol=1e-4, rtol=1e-4)
 
 
@@ -209,11 +210,9 @@ def test_first_and_second_order_differ_but_adapt_alike() -> None:
 
 
 def test_support_weights_fade_shrink_and_hide() -> None:
-    strength = torch.tensor([[1.0, 1.0, 2.0, 1.0]])
-    mask = torch.tensor([[False, True, True, True]])
-    weights = support_weights(
-        strength, mask, torch.tensor([True]), torch.tensor([0.0, 1.0]), torch.tensor([1.0, 1.0]), readers=2
-    )
+    strength = torch.tensor([[0.0, 1.0, 2.0, 1.0]])  # the first slot is empty
+    left = fading(torch.tensor([0.0, 1.0]), 2, 4) * strength[:, None, None]
+    weights = support_weights(left, torch.ones(2, 1, 1))
     assert weights.shape == (1, 2, 2, 4)
     torch.testing.assert_close(weights[0, 0], torch.tensor([[0, 0.25, 0.5, 0], [0, 0.2, 0.4, 0.2]]))
     newest = weights[0, 1, 1]
@@ -221,23 +220,36 @@ def test_support_weights_fade_shrink_and_hide() -> None:
     torch.testing.assert_close(newest, torch.tensor([0, e**-2, 2 * e**-1, 1]) / (e**-2 + 2 * e**-1 + 1 + 1))
 
 
+def test_the_last_of_a_longer_table_fade_as_those_of_a_shorter_one() -> None:
+    decay = torch.tensor([0.0, 0.3, 2.0])
+    torch.testing.assert_close(fading(decay, 9, 9)[:, -2:, -5:], fading(decay, 2, 5))
+
+
 def test_a_reader_who_weighs_by_likeness_reads_as_softmax_attention_does() -> None:
     """One whole step from 0 with a constant key; the shrinkage is a logit that says nothing."""
     g = torch.Generator().manual_seed(0)
     queries, keys, values = (torch.randn(B, H, T, D, generator=g, dtype=torch.float64) for _ in range(3))
     logits = 2 * queries @ keys.transpose(-1, -2)
-    one = torch.ones(B, T, dtype=torch.float64)
-    everyone, none, pseudo = one.bool(), torch.zeros(H, dtype=torch.float64), torch.ones(H, dtype=torch.float64)
-    weights = support_weights(one, everyone, everyone[:, 0], none, pseudo, T, torch.exp(logits))
+    left = fading(torch.zeros(H, dtype=torch.float64), T, T)
+    weights = support_weights(left, torch.ones(H, 1, 1, dtype=torch.float64), torch.exp(logits))
     found = average(torch.zeros(H, D, dtype=torch.float64), values, weights, torch.ones(1, H, dtype=torch.float64))
     hidden = logits.masked_fill(~torch.ones(T, T, dtype=torch.bool).tril(), -torch.inf)
     attention = torch.cat([hidden, torch.zeros(B, H, T, 1, dtype=torch.float64)], -1).softmax(-1)[..., :-1]
     torch.testing.assert_close(found, attention @ values)
 
 
-def test_without_order_nothing_fades() -> None:
-    strength, mask = torch.rand(1, 5) + 0.5, torch.ones(1, 5, dtype=torch.bool)
-    decay, shrinkage = torch.tensor([0.0, 3.0]), torch.tensor([1.0, 1.0])
-    weights = support_weights(strength, mask, torch.tensor([False]), decay, shrinkage, readers=5)
-    torch.testing.assert_close(weights[:, 0], weights[:, 1])
-    assert (weights[0, 0].triu(1) == 0).all()  # the future stays hidden
+@pytest.mark.parametrize("readers", [1, T])
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_an_affine_map_is_a_linear_one_of_keys_with_a_one(readers: int, steps: int) -> None:
+    p = problem(steps)
+    g = torch.Generator().manual_seed(1)
+    W0 = torch.randn(H, V, 1 + D, generator=g, dtype=torch.float64)
+    queries = F.normalize(torch.randn(B, H, readers, D, generator=g, dtype=torch.float64), dim=-1)
+    weights = p["weights"][:, :, None].expand(B, H, readers, T)
+    fast = adapt(W0, _with_one(p["keys"]), p["values"], p["weights"], p["step_sizes"])
+    expected = _with_one(queries) @ fast.transpose(-1, -2)
+    torch.testing.assert_close(read(W0, p["keys"], p["values"], weights, p["step_sizes"], queries), expected)
+
+
+def _with_one(keys: Tensor) -> Tensor:
+    return F.pad(keys, (1, 0), value=1.0) / 2**0.5

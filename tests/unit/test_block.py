@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 
+from models.adapt import fading
 from models.block import Recall
-from models.episode import History, Support, pack
 
 RANK = 6
 
@@ -14,10 +13,8 @@ RANK = 6
 def said(recall: Recall, taken: torch.Tensor, preference: float = 1.0, ordered: bool = True) -> torch.Tensor:
     """What the recall says of one user who took these items, (T, RANK), at the newest event: (RANK,)."""
     count = len(taken)
-    history = History(np.arange(count), np.zeros(count, np.int64), np.full(count, preference, np.float32), ordered)
-    support: Support = pack([history], 10)
-    strength = torch.ones_like(support.preference)
-    out: torch.Tensor = recall(taken[None], support.preference, strength, support, 1, None)
+    left = fading(recall.loop.decay() * ordered, 1, count)[None]
+    out: torch.Tensor = recall(taken[None], torch.full((1, count), preference), left, recall.loop.terms(None))
     return out[0, 0].detach()
 
 

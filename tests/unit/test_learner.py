@@ -36,6 +36,17 @@ def test_serving_equals_the_last_position_of_training(steps: int) -> None:
     )
 
 
+def test_without_order_nothing_fades() -> None:
+    """The newest event is who reads, here the same; the others may change places."""
+    model = learner(recall="never", blocks=1)
+    vectors, _ = model.catalogue()
+    one, other = (history(*rows, 9)._replace(ordered=False) for rows in ((1, 2, 3, 4), (4, 2, 1, 3)))
+    first, second = model.user_vectors(vectors, pack([one, other], 8))
+    torch.testing.assert_close(first, second, atol=1e-5, rtol=1e-5)
+    first, second = model.user_vectors(vectors, pack([each._replace(ordered=True) for each in (one, other)], 8))
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
 def test_readers_do_without_a_share_of_their_support_while_training_alone() -> None:
     model, plain = learner(support_dropout=0.5, dropout=0.0), learner(dropout=0.0)
     vectors, _ = model.catalogue()
@@ -48,8 +59,8 @@ def test_readers_do_without_a_share_of_their_support_while_training_alone() -> N
 
 def test_what_averages_all_events_does_without_none_of_them() -> None:
     gather = learner(support_dropout=0.9).blocks[0].gather.train()
-    values, support = torch.randn(1, 8, 16), pack([history(*range(8))], 8)
-    one, other = (gather.average(values, torch.ones(1, 8), support, 8, None) for _ in range(2))
+    values, left = torch.randn(1, 8, 16), torch.ones(1, 1, 8, 8).tril()
+    one, other = (gather.average(values, left, gather.terms(None)) for _ in range(2))
     torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
