@@ -65,16 +65,16 @@ class Exact:
         A bias that is not finite takes its row out of every answer.
         """
         self.count = len(biases)
-        self.vectors = vectors
-        self.biases = biases.where(biases.isfinite(), -torch.inf)
         block = _block(self.count)
-        missing = -self.count % block
-        if missing:
-            self.vectors = torch.cat([vectors, vectors.new_zeros(missing, vectors.shape[1])])
-            self.biases = torch.cat([self.biases, biases.new_full((missing,), -torch.inf)])
-        self._row = torch.arange(len(self.biases), device=biases.device)
-        self._blocks = len(self.biases) // block
-        self._held = held(self.vectors, self.biases, self._row)
+        self._blocks = -(-self.count // block)
+        size = self._blocks * block
+        # Components by items, as a product with few queries reads them fastest; the bias is one more component.
+        self._table = vectors.new_zeros(vectors.shape[1] + 1, size)
+        self._table[:-1, : self.count] = vectors.T
+        self._table[-1] = -torch.inf
+        self._table[-1, : self.count] = biases.where(biases.isfinite(), -torch.inf)
+        self._row = torch.arange(size, device=biases.device)
+        self._held = held(self._table, self._row)
 
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `Index`. K is `k`, or N where that is less; a score that is not a number counts as not allowed."""
@@ -93,9 +93,7 @@ class Exact:
         queries, rows = (None, None) if barred is None else barred
         k = min(k, self.count)
         kept = held(users, allowed, queries, rows)
-        found = _compiled()(
-            self.vectors, self.biases, self._row, self.count, self._blocks, users, allowed, queries, rows, k
-        )
+        found = _compiled()(self._table, self._row, self.count, self._blocks, users, allowed, queries, rows, k)
         del kept
         return found
 
@@ -110,8 +108,7 @@ def _compiled() -> Callable[..., tuple[Tensor, Tensor]]:
 
 
 def _exact(
-    vectors: Tensor,
-    biases: Tensor,
+    table: Tensor,
     row: Tensor,
     count: int,
     blocks: int,
@@ -126,14 +123,14 @@ def _exact(
 
     `spare`, like the grid and the bits below, is an argument: a scripted function reads no constants of a module.
     """
-    scores = torch.addmm(biases, users, vectors.t())
+    scores = torch.nn.functional.pad(users, [0, 1], value=1.0) @ table
     if allowed is not None:
         scores[:, :count].masked_fill_(~allowed, -torch.inf)
     if queries is not None and rows is not None:
-        scores.view(-1).index_fill_(0, queries * len(biases) + rows, -torch.inf)
+        scores.view(-1).index_fill_(0, queries * len(row) + rows, -torch.inf)
     if k + spare >= blocks:
         return best(scores, row.expand_as(scores), k)
-    maxima, chosen = _rounded(scores.view(len(scores), len(biases) // blocks, blocks).amax(1)).topk(k + spare)
+    maxima, chosen = _rounded(scores.view(len(scores), len(row) // blocks, blocks).amax(1)).topk(k + spare)
     ranked = (chosen[:, :, None] + row[::blocks]).flatten(1)
     found, values = best(scores.gather(1, ranked), ranked, k)
     # Not a number anywhere shows in its block's maximum, and that comes first.
