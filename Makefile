@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve install test check bench bench-serving report rectools clean
+.PHONY: serve install test check bench bench-serving bench-gpu report rectools clean
 
 serve: .venv/.local
 	$(BIN)/innerloop serve --demo
@@ -27,6 +27,10 @@ bench-serving: .venv/.dev
 	$(BIN)/pip install -q -c constraints.txt -e '.[rivals]'
 	$(BIN)/python -m benchmarks.serving --against empty,naive,implicit,melu,litserve,ray \
 		--json benchmarks/results/serving.json --plots docs/performance
+
+# For a machine with a GPU: needs torch and numpy alone.
+bench-gpu: .venv/.local
+	$(BIN)/python -m benchmarks.gpu --json benchmarks/results/gpu.json
 
 report: .venv/.dev
 	$(BIN)/python -m benchmarks.report --readme README.md

@@ -21,10 +21,10 @@ from app.event import UserHistory
 from app.query import Answer, Entry, Query
 from app.support import Events, Rows, decode
 from models.index import Barred, Index
+from models.indexes import index_for
 from models.interaction import RatingScale
 from models.item import Item
 from models.learner import Learner
-from models.quantised import index_for
 from models.snapshot import POPULARITY, Manifest, Snapshot
 
 UNKNOWN = -1

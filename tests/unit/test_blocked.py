@@ -1,4 +1,4 @@
-"""The quantised index against the exact one."""
+"""The indexes that score roughly first, against the exact one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import quantised
+from models import halved, indexes
+from models.blocked import Blocked
+from models.halved import Halved
 from models.index import Barred, Exact, Hits
-from models.quantised import Quantised, index_for
+from models.indexes import index_for
+from models.quantised import Quantised
 
 N, B, K = 30_000, 40, 10
 
@@ -23,15 +26,21 @@ def world() -> tuple[Tensor, Tensor, Tensor]:
     return vectors, biases, torch.randn(B, 32) * 2
 
 
+@pytest.fixture(params=[Quantised, Halved], ids=["integers", "halves"])
+def kind(request: pytest.FixtureRequest) -> type[Blocked]:
+    chosen: type[Blocked] = request.param
+    return chosen
+
+
 def recall(found: Hits, truth: Hits) -> float:
     """The share of the true items that were found."""
     hits = (found.rows[:, :, None] == truth.rows[:, None, :]) & (truth.rows >= 0)[:, None, :]
     return float(hits.sum() / (truth.rows >= 0).sum())
 
 
-def test_it_finds_what_the_exact_index_finds(world: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_it_finds_what_the_exact_index_finds(kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor]) -> None:
     vectors, biases, users = world
-    found, truth = (kind(vectors, biases).search(users, None, K) for kind in (Quantised, Exact))
+    found, truth = (each(vectors, biases).search(users, None, K) for each in (kind, Exact))
     assert recall(found, truth) >= 0.99
     same = found.rows == truth.rows
     torch.testing.assert_close(found.scores[same], truth.scores[same], atol=1e-3, rtol=0)
@@ -39,34 +48,36 @@ def test_it_finds_what_the_exact_index_finds(world: tuple[Tensor, Tensor, Tensor
 
 
 @pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.9])
-def test_a_filter_costs_no_recall(world: tuple[Tensor, Tensor, Tensor], share: float) -> None:
+def test_a_filter_costs_no_recall(kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor], share: float) -> None:
     vectors, biases, users = world
     allowed = torch.rand(B, N) < share
     truth = Exact(vectors, biases).search(users, allowed, K)
-    found = Quantised(vectors, biases).search(users, allowed, K)
+    found = kind(vectors, biases).search(users, allowed, K)
     assert recall(found, truth) >= 0.99
     assert allowed.gather(1, found.rows.clamp(min=0))[found.rows >= 0].all()
     assert torch.equal(found.rows >= 0, truth.rows >= 0)
 
 
-def test_what_is_barred_makes_room_for_the_next(world: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_what_is_barred_makes_room_for_the_next(kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor]) -> None:
     vectors, biases, users = world
     best = Exact(vectors, biases).search(users, None, 300).rows
     barred = Barred(torch.arange(B).repeat_interleave(290), best[:, :290].flatten())
     barred = Barred(torch.cat([barred.queries, torch.tensor([0, 0])]), torch.cat([barred.rows, torch.tensor([0, 11])]))
-    found = Quantised(vectors, biases).search(users, None, 10, barred)
+    found = kind(vectors, biases).search(users, None, 10, barred)
     assert recall(found, Hits(best[:, 290:], best[:, 290:])) >= 0.99
     assert not (found.rows[:, :, None] == best[:, None, :290]).any()
 
 
-def test_more_queries_than_go_together_and_fewer_rows_than_asked_for(world: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_more_queries_than_go_together_and_fewer_rows_than_asked_for(
+    kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor]
+) -> None:
     vectors, biases, users = world
     many = users.repeat(3, 1)
     barred = Barred(torch.tensor([119]), Exact(vectors, biases).search(users[-1:], None, 1).rows[0])
-    found = Quantised(vectors, biases).search(many, None, K, barred)
+    found = kind(vectors, biases).search(many, None, K, barred)
     assert torch.equal(found.rows[:B], found.rows[B : 2 * B])
     assert found.rows[119, 0] == found.rows[79, 1]
-    few = Quantised(vectors[:30], biases[:30]).search(users[:2], None, 100)
+    few = kind(vectors[:30], biases[:30]).search(users[:2], None, 100)
     assert few.rows.shape == (2, 30)
     assert (few.rows >= 0).sum(1).tolist() == [27, 27]
     assert few.scores[0, -1] == -torch.inf
@@ -75,48 +86,63 @@ def test_more_queries_than_go_together_and_fewer_rows_than_asked_for(world: tupl
 def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, biases, _ = world
     assert isinstance(index_for(vectors, biases), Exact)
-    monkeypatch.setattr(quantised, "LARGE", N)
+    monkeypatch.setattr(indexes, "LARGE", N)
     large = index_for(vectors, biases)
     assert isinstance(large, Quantised)
     assert large.bytes_an_item == 32 + 12
     assert isinstance(index_for(vectors[:, :0], biases), Exact)
+    assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Halved)
+    assert Halved(vectors, biases).bytes_an_item == 2 * 32 + 6
+
+
+def test_chunks_of_halves_change_nothing(world: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors, biases, users = world
+    barred = Barred(torch.arange(B), Exact(vectors, biases).search(users, None, 1).rows[:, 0])
+    allowed = torch.rand(B, N) < 0.5
+    index = Halved(vectors, biases)
+    whole = index.search(users, allowed, K, barred)
+    monkeypatch.setattr(halved, "HELD", B * 999)
+    for mine, theirs in zip(index.search(users, allowed, K, barred), whole, strict=True):
+        assert torch.equal(mine, theirs)
 
 
 @pytest.mark.parametrize("spread", [0.0, 8.0])
-def test_biases_that_all_agree_or_lie_far_apart(world: tuple[Tensor, Tensor, Tensor], spread: float) -> None:
+def test_biases_that_all_agree_or_lie_far_apart(
+    kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor], spread: float
+) -> None:
     vectors, _, users = world
     biases = torch.linspace(-spread, spread, N)
     truth = Exact(vectors, biases).search(users, None, K)
-    assert recall(Quantised(vectors, biases).search(users, None, K), truth) >= 0.99
+    assert recall(kind(vectors, biases).search(users, None, K), truth) >= 0.99
 
 
-def test_where_nothing_is_available_nothing_is_found(world: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_where_nothing_is_available_nothing_is_found(kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor]) -> None:
     vectors, biases, users = world
-    nothing = Quantised(vectors, torch.full_like(biases, -torch.inf))
+    nothing = kind(vectors, torch.full_like(biases, -torch.inf))
     found = nothing.search(users, None, K, Barred(torch.tensor([0]), torch.tensor([5])))
     assert found.rows.shape == (B, K)
     assert (found.rows == -1).all()
 
 
 @pytest.mark.parametrize("count", [4296, 4147, 5000])
-def test_the_last_row_is_barred_though_padding_repeats_it(count: int) -> None:
+def test_the_last_row_is_barred_though_padding_repeats_it(kind: type[Blocked], count: int) -> None:
     torch.manual_seed(0)
     vectors, biases = torch.nn.functional.normalize(torch.randn(count, 16), dim=-1), torch.zeros(count)
     users = vectors[-1:] * 5 + torch.randn(8, 16) * 0.1
     barred = Barred(torch.arange(8), torch.full((8,), count - 1))
     for k in (50, 100):
-        assert (Quantised(vectors, biases).search(users, None, k).rows[:, 0] == count - 1).all()
-        assert (Quantised(vectors, biases).search(users, None, k, barred).rows != count - 1).all()
+        assert (kind(vectors, biases).search(users, None, k).rows[:, 0] == count - 1).all()
+        assert (kind(vectors, biases).search(users, None, k, barred).rows != count - 1).all()
 
 
-def test_biases_alone_decide_where_vectors_say_nothing() -> None:
+def test_biases_alone_decide_where_vectors_say_nothing(kind: type[Blocked]) -> None:
     biases = torch.linspace(-1, 1, N)[torch.randperm(N)]
     for vectors in (torch.zeros(N, 8), torch.randn(N, 8) * 1e-6):
-        found, truth = (kind(vectors, biases).search(torch.ones(2, 8), None, K) for kind in (Quantised, Exact))
+        found, truth = (each(vectors, biases).search(torch.ones(2, 8), None, K) for each in (kind, Exact))
         assert recall(found, truth) == 1
 
 
-def test_nobody_is_answered_with_nothing(world: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_nobody_is_answered_with_nothing(kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor]) -> None:
     vectors, biases, users = world
-    found = Quantised(vectors, biases).search(users[:0], None, K)
+    found = kind(vectors, biases).search(users[:0], None, K)
     assert found.rows.shape == found.scores.shape == (0, K)

@@ -1,0 +1,76 @@
+"""Top K in two goes: all items scored roughly, the best blocks of neighbours again in float32.
+
+What scores roughly is left to those who derive from this. All items are scored, so filters cost no recall: what is
+barred is overwritten before the maxima are taken. The float32 vectors that decide in the end are the caller's own.
+
+Letters: B queries, N items, d width, K results, G blocks.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from models.index import Barred, Hits, best
+
+BLOCK = 32  # neighbouring items that share one maximum
+
+
+class Blocked(ABC):
+    """Item n of those that may answer is in block n // BLOCK, and its row is `rows[n]`."""
+
+    def __init__(self, vectors: Tensor, biases: Tensor, rows: Tensor, together: int, spare: int) -> None:
+        """Args:
+        vectors: (N, d).
+        biases: (N,).
+        rows: (M,) int32, ascending.
+        together: queries scored at a time.
+        spare: blocks ranked beyond two a result, for what rough scores may confuse.
+        """
+        self.count = len(biases)
+        self.vectors, self.biases, self.rows = vectors, biases, rows
+        self._together, self._spare = together, spare
+        self._within = torch.arange(BLOCK, device=vectors.device)
+
+    @abstractmethod
+    def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> Tensor:
+        """A rough best score of each block for each query, (B, G)."""
+
+    def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
+        """See `models.index.Index`."""
+        if not len(self.rows) or not len(users):
+            shape = (len(users), min(k, self.count))
+            return Hits(torch.full(shape, -1), torch.full(shape, -torch.inf))
+        found = []
+        for at in range(0, len(users), self._together):
+            queries = slice(at, at + self._together)
+            pairs = None
+            if barred is not None:
+                here = (barred.queries >= at) & (barred.queries < at + self._together)
+                pairs = Barred(barred.queries[here] - at, barred.rows[here])
+            found.append(
+                self._search(users[queries], None if allowed is None else allowed[queries], min(k, self.count), pairs)
+            )
+        return Hits(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
+
+    def _search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None) -> tuple[Tensor, Tensor]:
+        maxima = self._maxima(users, allowed, barred)
+        blocks = maxima.topk(min(2 * k + self._spare, maxima.shape[1])).indices
+        items = (blocks[:, :, None] * BLOCK + self._within).flatten(1)
+        chosen = self.rows.index_select(0, items.clamp(max=len(self.rows) - 1).flatten())
+        vectors = self.vectors.index_select(0, chosen).view(*items.shape, self.vectors.shape[1])
+        scores = (vectors @ users[:, :, None])[:, :, 0] + self.biases.index_select(0, chosen).view(items.shape)
+        rows = chosen.long().view(items.shape)
+        scores.masked_fill_(items >= len(self.rows), -torch.inf)
+        if allowed is not None:
+            scores.masked_fill_(~allowed.gather(1, rows), -torch.inf)
+        if barred is not None:
+            # A number for each pair of a query and a row; padding may hold a row more than once.
+            pairs = rows + self.count * torch.arange(len(rows), device=rows.device)[:, None]
+            scores.masked_fill_(torch.isin(pairs, barred.queries * self.count + barred.rows), -torch.inf)
+        found, values = best(scores, rows, min(k, scores.shape[1]))
+        missing = k - found.shape[1]
+        pad = torch.nn.functional.pad
+        return pad(found, (0, missing), value=-1), pad(values, (0, missing), value=-torch.inf)
