@@ -21,11 +21,15 @@ from app.adapting import Trail, Vector
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.event import UserHistory
 from app.memory import Memory
+from app.priority import make_way
 from app.query import Answer, Query
 from app.served import Outcome, Served
 from app.waiting import Observer, Waiting, alike, fail
 
 log = logging.getLogger(__name__)
+
+NICE = 5
+"""How much the device's thread makes way for the event loop, which keeps everyone waiting when it does not run."""
 
 
 class Engine:
@@ -45,7 +49,7 @@ class Engine:
         self._observer = observer
         self._max_batch = max_batch
         self._queue_limit = queue_limit
-        self._device_thread = ThreadPoolExecutor(1, "engine", initializer=torch.set_num_threads, initargs=(threads,))
+        self._device_thread = ThreadPoolExecutor(1, "engine", initializer=_begin, initargs=(threads,))
         self._memory = Memory(remembered, read, self._on_device)
         self._queue: deque[Waiting] = deque()
         self._reading: list[Waiting] = []
@@ -257,3 +261,8 @@ class Engine:
     def _drain_seconds(self) -> float:
         """About how long the queue takes to empty, from how long recent batches took."""
         return self._batch_seconds * (1 + self.depth / self._max_batch)
+
+
+def _begin(threads: int) -> None:
+    torch.set_num_threads(threads)
+    make_way(NICE)

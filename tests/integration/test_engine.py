@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 
-from app.engine import Engine
+from app.engine import NICE, Engine
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.query import Inline, Query
 from app.served import Served
@@ -32,6 +35,18 @@ async def test_each_gets_the_answer_to_its_own_question(engine: Engine, store: S
     answers = await asyncio.gather(*(engine.ask(query) for query in queries))
     for query, answer in zip(queries, answers, strict=True):
         assert answer.items == served.answer([query], [store.records(str(query.user))])[0].items
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priorities of their own")
+async def test_the_thread_of_the_device_makes_way_for_the_event_loop(engine: Engine) -> None:
+    await engine.ask(Query(history=Inline(["i1"], [0], [np.nan])))
+    nice = {
+        thread.name: os.getpriority(os.PRIO_PROCESS, thread.native_id)
+        for thread in threading.enumerate()
+        if thread.native_id is not None and thread.is_alive()
+    }
+    device = next(nice[name] for name in nice if name.startswith("engine"))
+    assert device == min(nice["MainThread"] + NICE, 19)
 
 
 async def test_what_waits_meanwhile_is_one_batch_read_in_one_go(engine: Engine, store: Store, seen: Seen) -> None:
