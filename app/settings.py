@@ -61,11 +61,11 @@ class Settings(BaseSettings):
     )
     poll: float = Field(1.0, gt=0, le=3600, description="Seconds between looks at the snapshot's `current` link.")
     refresh_events: int = Field(
-        2000, ge=1, le=1_000_000, description="The worker refreshes the model as soon as so many events are fresh,"
+        4000, ge=1, le=1_000_000, description="The worker refreshes the model as soon as so many events are fresh,"
     )
     refresh_seconds: float = Field(300.0, ge=1, le=86_400, description="or after so many seconds, if there are any.")
     refresh_steps: int = Field(
-        0, ge=0, le=10_000, description="Meta-steps of one refresh, beyond what it does in closed form."
+        6, ge=0, le=10_000, description="Meta-steps of one refresh, beyond what it does in closed form."
     )
     refresh_keep: int = Field(10, ge=2, le=10_000, description="Snapshots left in their folder after a refresh.")
     max_events: int = Field(1000, ge=1, le=100_000, description="The most events in one POST /events.")

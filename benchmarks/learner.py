@@ -56,7 +56,7 @@ def arguments() -> argparse.ArgumentParser:
     clock = parser.add_argument_group("time")
     clock.add_argument("--first", type=float, default=0.5, help="the share of events before the cut (default: 0.5)")
     clock.add_argument("--periods", type=int, default=10, help="periods after the cut (default: 10)")
-    clock.add_argument("--refresh-events", type=int, default=2000, help="fresh events a refresh (the worker's 2000)")
+    clock.add_argument("--refresh-events", type=int, default=4000, help="fresh events a refresh (the worker's 4000)")
     return parser
 
 

@@ -1,10 +1,10 @@
-"""Refreshing: what fresh histories change at once, in closed form, a few meta-steps if wanted, and the gate.
+"""Refreshing: what fresh histories change at once, in closed form, a few meta-steps, and the gate.
 
 Users with fresh events are dealt into teachers and judges. From the teachers' events comes a candidate whose biases
 follow the trend (`models.trend`) and whose items begin again from more interactions (`models.renewal`), both in closed
-form; where meta-steps are wanted, a second one takes some on the teachers' newest windows, with a replay sample beside
-them so as not to forget. The judges' fresh events, which neither candidate has seen, tell the likelier one, and whether
-it is worse than what is served: then it is never published. Who judged teaches at the next refresh.
+form; unless none are wanted, a second one takes a few meta-steps on the teachers' newest windows, with a replay sample
+beside them so as not to forget. The judges' fresh events, which neither candidate has seen, tell the likelier one, and
+whether it is worse than what is served: then it is never published. Who judged teaches at the next refresh.
 
 Why whole users: nobody is recommended what they took, so a user's own events speak against the trend they made.
 
@@ -45,7 +45,7 @@ PATIENCE = 10
 class RefreshConfig:
     """How a refresh runs and when its outcome is good enough."""
 
-    meta_steps: int = 0  # beyond what is known in closed form
+    meta_steps: int = 6  # beyond what is known in closed form
     rate: float = 0.5  # of the rate the snapshot was trained with
     cases: int = 20  # held-out events needed for a verdict
     enough: int = 100  # held-out events beyond which no more judges are called
