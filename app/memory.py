@@ -16,7 +16,10 @@ from app.served import Served
 from app.waiting import Waiting
 
 AT_ONCE = 100
-"""Users of the snapshot before who are let go between two turns of the loop: all of them would hold it up for 10 ms."""
+"""Users of the snapshot before who are let go together: all of them would hold up the loop for 10 ms."""
+
+PAUSE = 0.01
+"""Seconds between: those who have acted since they were met are all computed now, and need the interpreter too."""
 
 
 class Memory:
@@ -80,4 +83,4 @@ class Memory:
         before, self.adapted = self.adapted, adapted
         while len(before):
             before.shrink(AT_ONCE)
-            await asyncio.sleep(0)
+            await asyncio.sleep(PAUSE)
