@@ -104,6 +104,9 @@ def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
     protocol = about["protocol"]
     dates = sorted({run["date"][:10] for run in one["runs"]})
     machines = sorted({run["machine"] for run in one["runs"]})
+    name, most = f"{protocol}-{about['data']}", about["limits"]["epochs"]
+    if most:
+        title, name = f"{title}, at most {most} epochs", f"{name}-{most}-epochs"
     lines = [
         f"## {title}",
         "",
@@ -112,9 +115,8 @@ def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
         "",
     ]
     lines += shots_table(outcome) if protocol == "cold-user" else tests_table(outcome, METRICS[protocol])
-    name = f"{protocol}-{about['data']}.png"
-    plots.draw(one, folder / name)
-    lines += ["", f"![{title}]({name})", "", "Chosen settings:", ""]
+    plots.draw(one, folder / f"{name}.png")
+    lines += ["", f"![{title}]({name}.png)", "", "Chosen settings:", ""]
     lines += settings_list(outcome, one["runs"])
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return [*lines, "", f"{when}; {'; '.join(machines)}.", ""]
