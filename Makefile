@@ -28,7 +28,7 @@ bench-serving: .venv/.dev
 	$(BIN)/python -m benchmarks.serving --against empty,naive,implicit,melu,litserve,ray \
 		--json benchmarks/results/serving.json --plots docs/performance
 
-# For a machine with a GPU: needs torch and numpy alone.
+# For a machine with a GPU.
 bench-gpu: .venv/.local
 	$(BIN)/python -m benchmarks.gpu --json benchmarks/results/gpu.json
 

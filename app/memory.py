@@ -15,8 +15,8 @@ from app.query import Answer
 from app.served import Served
 from app.waiting import Waiting
 
-AT_ONCE = 100
-"""Users of the snapshot before who are let go together: all of them would hold up the loop for 10 ms."""
+PARTS = 100
+"""In so many parts the users of the snapshot before are let go: 10,000 at once would hold up the loop for 10 ms."""
 
 PAUSE = 0.01
 """Seconds between: those who have acted since they were met are all computed now, and need the interpreter too."""
@@ -81,6 +81,7 @@ class Memory:
     async def turn_to(self, adapted: Adapted) -> None:
         """Remember these from now on, and let those before go bit by bit."""
         before, self.adapted = self.adapted, adapted
+        part = -(-len(before) // PARTS)
         while len(before):
-            before.shrink(AT_ONCE)
+            before.shrink(part)
             await asyncio.sleep(PAUSE)

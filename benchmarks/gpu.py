@@ -5,11 +5,11 @@
     copy    bytes a second that the device reads and writes when it copies a large tensor
     adapt   users a second through the learner as it is served, with whole histories and from trails, by batch
     score   the top 10 of N items in half precision (`models.halved`), by batch, beside the least that one pass over
-            the items takes at that bandwidth
+            the items takes at that bandwidth, and beside the exact index
     batch   questions a second through `app.served.Served`, histories packed as Redis has them, answers as ids
 
-Random parameters, random histories. Needs nothing but torch and numpy. Without a GPU it runs on the processor
-(--device cpu), which says whether it works and nothing more.
+Random parameters, random histories. Needs torch, numpy, scipy and safetensors alone. Without a GPU it runs on the
+processor (--device cpu), which says whether it works and nothing more.
 
 Letters: B users of a batch, T events, N items, d width.
 """
@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from app.served import Served
 from models import snapshot
 from models.episode import History, Support, pack
 from models.halved import Halved
+from models.index import Exact
 from models.item import Item
 from models.learner import Learner, LearnerConfig
 from models.snapshot import POPULARITY
@@ -88,10 +90,10 @@ def adapt(bench: Bench, items: int, batches: list[int]) -> list[Figure]:
         support = _support(batch, items)
         _, trail = traced.follow(vectors, support)
         trail = trail[:, :-1].cpu()
-        whole = bench.milliseconds(lambda support=support: traced.follow(vectors, support)[0].cpu())  # type: ignore[misc]
+        anew = bench.milliseconds(lambda support=support: traced.follow(vectors, support)[0].cpu())  # type: ignore[misc]
         led = bench.milliseconds(lambda support=support, trail=trail: traced.follow(vectors, support, trail)[0].cpu())  # type: ignore[misc]
-        figure = {"batch": batch, "users_a_second": batch / whole * 1e3, "led_users_a_second": batch / led * 1e3}
-        print(f"adapt {batch:>5} users: {whole:8.2f} ms, from trails {led:8.2f} ms")
+        figure = {"batch": batch, "users_a_second": batch / anew * 1e3, "led_users_a_second": batch / led * 1e3}
+        print(f"adapt {batch:>5} users: {anew:8.2f} ms, from trails {led:8.2f} ms")
         out.append(figure)
     return out
 
@@ -100,7 +102,7 @@ def score(bench: Bench, items: int, width: int, batches: list[int], gigabytes_a_
     """Milliseconds by batch, and how many times the least that reading the items takes."""
     vectors = torch.nn.functional.normalize(torch.randn(items, width, device=bench.device), dim=-1)
     biases = torch.randn(items, device=bench.device)
-    index = Halved(vectors, biases)
+    index, exact = Halved(vectors, biases), Exact(vectors, biases)
     least = items * width * 2 / gigabytes_a_second / 1e6
     out = []
     for batch in batches:
@@ -109,17 +111,19 @@ def score(bench: Bench, items: int, width: int, batches: list[int], gigabytes_a_
         truth = torch.addmm(biases, some, vectors.T).topk(K).indices.cpu()
         found = index.search(some, None, K).rows
         recall = float((found[:, :, None] == truth[:, None, :]).sum() / truth.numel())
-        took = bench.milliseconds(lambda users=users: index.search(users, None, K))  # type: ignore[misc]
+        took, truly = (bench.milliseconds(partial(each.search, users, None, K)) for each in (index, exact))
         print(
-            f"score {items:>11,} x {width} for {batch:>5}: {took:8.2f} ms, {took / least:6.1f} times a pass over them"
+            f"score {items:>11,} x {width} for {batch:>5}: {took:8.2f} ms, {took / least:6.1f} times a pass over them; "
+            f"exactly {truly:8.2f} ms"
         )
         out.append(
-            {"items": items, "width": width, "batch": batch, "ms": took, "times": took / least, "recall": recall}
+            {"items": items, "width": width, "batch": batch, "ms": took, "exact_ms": truly, "times": took / least}
+            | {"recall": recall, "bytes_an_item": index.bytes_an_item}
         )
     return out
 
 
-def whole(bench: Bench, items: int, batches: list[int]) -> list[Figure]:
+def answer(bench: Bench, items: int, batches: list[int]) -> list[Figure]:
     """Questions a second of users who are adapted to, by batch: decoded, adapted to, ranked, answered with ids."""
     out = []
     with tempfile.TemporaryDirectory() as folder:
@@ -179,7 +183,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 16, 64, 256, 1024], help="users a batch")
-    parser.add_argument("--items", type=int, nargs="+", default=[1_000_000, 10_000_000], help="catalogues to score")
+    parser.add_argument(
+        "--items", type=int, nargs="+", default=[200_000, 1_000_000, 10_000_000], help="catalogues to score"
+    )
     parser.add_argument("--widths", type=int, nargs="+", default=[64, 128], help="of their vectors")
     parser.add_argument("--known", type=int, default=10_000, help="items where users are adapted to")
     parser.add_argument("--copied", type=int, default=1 << 30, help="bytes of the copy")
@@ -198,7 +204,7 @@ def main() -> None:
             for width in options.widths
             for figure in score(bench, items, width, options.batches, speed)
         ]
-        figures["batch"] = whole(bench, options.known, options.batches)
+        figures["batch"] = answer(bench, options.known, options.batches)
     if options.json:
         about = {"device": name, "torch": torch.__version__, "date": datetime.now(UTC).date().isoformat()}
         options.json.write_text(json.dumps(about | {"figures": figures}, indent=1) + "\n")

@@ -7,7 +7,7 @@ gradient of the weighted squared error over the support set,
 
 which is MAML's inner loop (Finn et al. 2017, arXiv:1703.03400) with learned step sizes (Li et al. 2017, Meta-SGD,
 arXiv:1707.09835), the gradient written out by hand. `adapt` returns W_K. `read` returns W_K q without ever forming W_K,
-for many reading positions that each weigh the support set in their own way; the two agree.
+for many reading positions that each weigh the support set in their own way, or for one; the two agree.
 
 Letters: B users, H heads, T support events, Q reading positions, D key width, V value width, K inner steps.
 """
@@ -131,10 +131,33 @@ def average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, 
     mass = weights.sum(-1, keepdim=True)
     flat = weights if values.ndim == 4 else weights.flatten(1, 2)
     summed = (flat @ values).view(*weights.shape[:3], -1)
-    return prior + gain(mass, step_sizes, past) * (summed - mass * held)
+    return prior + _gain(mass, step_sizes, past) * (summed - mass * held)
 
 
-def gain(mass: Tensor, step_sizes: Tensor, past: Tensor) -> Tensor:
+def average_mapped(W0: Tensor, maps: Tensor, events: Tensor, weights: Tensor, step_sizes: Tensor) -> Tensor:
+    """`average` of each head's own map of the events, for one reader, without an outer gradient of first order.
+
+    It is affine in the values, W_0 + g (sum_t a_t v_t - m W_0): the events are averaged first and mapped once.
+
+    Args:
+        W0: (H, V).
+        maps: (H, V, d).
+        events: (B, T, d).
+        weights: (B, H, 1, T).
+        step_sizes: (K, H).
+    Returns:
+        (B, H, 1, V).
+    """
+    prior = W0.unsqueeze(1)
+    if len(step_sizes) == 0:
+        return prior.expand(*weights.shape[:3], -1)
+    moved = _gain(weights.sum(-1, keepdim=True), step_sizes, step_sizes) * weights
+    averaged = moved.squeeze(2) @ events  # (B, H, d)
+    mapped = (averaged.transpose(0, 1) @ maps.transpose(1, 2)).transpose(0, 1)  # no copy of a map a user
+    return mapped.unsqueeze(2) + (1 - moved.sum(-1, keepdim=True)) * prior
+
+
+def _gain(mass: Tensor, step_sizes: Tensor, past: Tensor) -> Tensor:
     """g of `average`, of events that weigh `mass` together, (B, H, Q, 1); (H, 1, 1) after a single step.
 
     `past`: the step sizes, (K, H), as the errors know them.
@@ -147,7 +170,7 @@ def gain(mass: Tensor, step_sizes: Tensor, past: Tensor) -> Tensor:
 
 
 def fading(decay: Tensor, readers: int, T: int) -> Tensor:
-    """How much of T events is left for each of the last Q to read: exp(-decay age), 0 of those after it.
+    """How much of T events remains for each of the last Q to read: exp(-decay age), 0 of those after it.
 
     Args:
         decay: the fading an event, per head, (H,), at least 0.
@@ -160,7 +183,7 @@ def fading(decay: Tensor, readers: int, T: int) -> Tensor:
     return torch.exp(-decay[:, None, None] * age.clamp(min=0)) * (age >= 0)
 
 
-def support_weights(left: Tensor, shrinkage: Tensor, likeness: Tensor | None = None) -> Tensor:
+def support_weights(remaining: Tensor, shrinkage: Tensor, likeness: Tensor | None = None) -> Tensor:
     """Weights a_(q, t) of the events for each reader, from what is left of their strength.
 
     The weights of one reader sum to less than 1, for they are divided by their sum plus a shrinkage: the fewer events
@@ -170,12 +193,12 @@ def support_weights(left: Tensor, shrinkage: Tensor, likeness: Tensor | None = N
     et al. 1997). Where that is exp(beta q . k) and the key a constant, one whole step from 0 is softmax attention.
 
     Args:
-        left: an event's strength times its fading for the reader, (B, H, Q, T); 0 hides it.
+        remaining: an event's strength times its fading for the reader, (B, H, Q, T); 0 hides it.
         shrinkage: pseudo-events behind the prior, per head, (H, 1, 1), positive.
         likeness: of each event to each reader, (B, H, Q, T), positive; 1 for a pseudo-event.
     Returns:
         (B, H, Q, T).
     """
     if likeness is not None:
-        left = left * likeness
-    return left / (left.sum(-1, keepdim=True) + shrinkage)
+        remaining = remaining * likeness
+    return remaining / (remaining.sum(-1, keepdim=True) + shrinkage)

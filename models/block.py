@@ -23,7 +23,7 @@ class Terms(NamedTuple):
     W0: Tensor  # (H, V, D), with 1 + D columns where it is local
     step_sizes: Tensor  # (K, H), each between 0 and 2
     shrinkage: Tensor  # (H, 1, 1), positive
-    sharpness: Tensor  # (H, 1, 1), positive where it is local, else 0
+    sharpness: Tensor  # (H, 1, 1), positive; of one that is not local, zeros that are not asked for
 
 
 class InnerLoop(nn.Module):
@@ -70,37 +70,29 @@ class InnerLoop(nn.Module):
         """The fading an event, (H,)."""
         return F.softplus(self.decay_logits)
 
-    def forward(self, keys: Tensor, values: Tensor, queries: Tensor, left: Tensor, terms: Terms) -> Tensor:
+    def forward(self, keys: Tensor, values: Tensor, queries: Tensor, remaining: Tensor, terms: Terms) -> Tensor:
         """Adapt to (keys, values), (B, H, T, D) and (B, H, T, V), and read at the queries of the last Q events.
 
-        `left` is what is left of the events' strength, (B, H, Q, T). (B, H, Q, D) -> (B, H, Q, V).
+        `remaining` is what remains of the events' strength, (B, H, Q, T). (B, H, Q, D) -> (B, H, Q, V).
         """
         likeness = torch.exp((terms.sharpness * queries) @ keys.transpose(-1, -2))
-        weights = adapt.support_weights(left, terms.shrinkage, likeness)
+        weights = adapt.support_weights(remaining, terms.shrinkage, likeness)
         if self.training and self.support_dropout > 0:
             weights = F.dropout(weights, self.support_dropout)
         return adapt.read(terms.W0, keys, values, weights, terms.step_sizes, queries, first_order=self.first_order)
 
-    def average(self, values: Tensor, left: Tensor, terms: Terms) -> Tensor:
+    def average(self, values: Tensor, remaining: Tensor, terms: Terms) -> Tensor:
         """The same with a constant key: values (B, T, V) or (B, H, T, V) to (B, H, Q, V)."""
-        weights = adapt.support_weights(left, terms.shrinkage)
+        weights = adapt.support_weights(remaining, terms.shrinkage)
         return adapt.average(terms.W0[..., 0], values, weights, terms.step_sizes, first_order=self.first_order)
 
-    def average_mapped(self, maps: Tensor, events: Tensor, left: Tensor, terms: Terms) -> Tensor:
+    def average_mapped(self, maps: Tensor, events: Tensor, remaining: Tensor, terms: Terms) -> Tensor:
         """`average` of each head's own map of the events, for one reader: maps (H, V, d), events (B, T, d).
 
-        An average is affine in the values, W_0 + g (sum_t a_t v_t - m W_0): the events are averaged first and mapped
-        once. (B, H, 1, V).
+        (B, H, 1, V).
         """
-        prior = terms.W0[..., 0].unsqueeze(1)
-        weights = adapt.support_weights(left, terms.shrinkage)
-        if len(terms.step_sizes) == 0:
-            return prior.expand(len(events), -1, -1, -1)
-        mass = weights.sum(-1, keepdim=True)
-        moved = adapt.gain(mass, terms.step_sizes, terms.step_sizes) * weights
-        averaged = moved.squeeze(2) @ events  # (B, H, d)
-        mapped = (averaged.transpose(0, 1) @ maps.transpose(1, 2)).transpose(0, 1)  # no copy of a map a user
-        return mapped.unsqueeze(2) + (1 - moved.sum(-1, keepdim=True)) * prior
+        weights = adapt.support_weights(remaining, terms.shrinkage)
+        return adapt.average_mapped(terms.W0[..., 0], maps, events, weights, terms.step_sizes)
 
 
 class AdaptationBlock(nn.Module):
@@ -150,30 +142,32 @@ class AdaptationBlock(nn.Module):
         """The fading of both inner loops' heads, (H + GATHERERS,)."""
         return torch.cat([self.relate.decay(), self.gather.decay()])
 
-    def forward(self, stream: Tensor, sign: Tensor, left: Tensor, terms: tuple[Terms, Terms], last: bool) -> Tensor:
+    def forward(
+        self, stream: Tensor, sign: Tensor, remaining: Tensor, terms: tuple[Terms, Terms], last: bool
+    ) -> Tensor:
         """(B, T, d) -> (B, T, d), or (B, 1, d) for the newest event alone when `last`.
 
         Args:
             sign: (B, T, 1).
-            left: what is left of the events' strength for each head and reader, (B, H + GATHERERS, T or 1, T).
+            remaining: what remains of the events' strength for each head and reader, (B, H + GATHERERS, T or 1, T).
             terms: of `relate` and `gather`.
         """
-        on, together = terms
+        to_relate, to_gather = terms
         target = stream[:, -1:] if last else stream
         normed = self.norm(stream)
         queries, keys = self.query_key(normed * sign).chunk(2, -1)
         if last:
             queries = queries[:, -1:]
-        of_each, of_all = torch.split(left, [self.heads, GATHERERS], 1)
+        of_each, of_all = torch.split(remaining, [self.heads, GATHERERS], 1)
         own, shared = torch.split(self.value.weight, [self.d, GATHERERS * self.d])
         queries = F.normalize(self.split(queries), dim=-1)
         values = self.split(F.linear(normed, own))
-        related = self.relate(F.normalize(self.split(keys), dim=-1), values, queries, of_each, on)
+        related = self.relate(F.normalize(self.split(keys), dim=-1), values, queries, of_each, to_relate)
         if last:
-            summed = self.gather.average_mapped(shared.view(GATHERERS, self.d, self.d), normed, of_all, together)
+            summed = self.gather.average_mapped(shared.view(GATHERERS, self.d, self.d), normed, of_all, to_gather)
         else:
             gathered = torch.unflatten(F.linear(normed, shared), -1, (GATHERERS, self.d)).transpose(1, 2)
-            summed = self.gather.average(gathered, of_all, together)
+            summed = self.gather.average(gathered, of_all, to_gather)
         reading = torch.cat([related.transpose(1, 2).flatten(2), summed.transpose(1, 2).flatten(2)], -1)
         mixed: Tensor = self.dropout(self.out(reading))
         if self.residual:
@@ -219,11 +213,11 @@ class Recall(nn.Module):
         whole = size * (1 + ridge) / (shares + ridge) * (strengths > 0)
         self.filter.copy_(whole * torch.tensor([0.2, 0.4, 0.4]).to(whole)[:, None])
 
-    def forward(self, taken: Tensor, preference: Tensor, left: Tensor, terms: Terms) -> Tensor:
+    def forward(self, taken: Tensor, preference: Tensor, remaining: Tensor, terms: Terms) -> Tensor:
         """Item vectors of the events, (B, T, rank), and their preference, (B, T), to (B, Q, rank).
 
-        `left`: what is left of the events' strength, (B, GATHERERS, Q, T).
+        `remaining`: what remains of the events' strength, (B, GATHERERS, Q, T).
         """
         voice = self.voice[0] + self.voice[1] * preference
-        read: Tensor = self.loop.average(voice[:, :, None] * taken, left, terms)
+        read: Tensor = self.loop.average(voice[:, :, None] * taken, remaining, terms)
         return (read * self.filter[:, None]).sum(1)

@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
-from models.index import Barred, Hits, best
+from models.index import Barred, Hits, best, part
 
 BLOCK = 32  # neighbouring items that share one maximum
 
@@ -45,11 +45,7 @@ class Blocked(ABC):
             return Hits(torch.full(shape, -1), torch.full(shape, -torch.inf))
         found = []
         for at in range(0, len(users), self._together):
-            queries = slice(at, at + self._together)
-            pairs = None
-            if barred is not None:
-                here = (barred.queries >= at) & (barred.queries < at + self._together)
-                pairs = Barred(barred.queries[here] - at, barred.rows[here])
+            queries, pairs = slice(at, at + self._together), part(barred, at, self._together)
             found.append(
                 self._search(users[queries], None if allowed is None else allowed[queries], min(k, self.count), pairs)
             )
@@ -74,3 +70,8 @@ class Blocked(ABC):
         missing = k - found.shape[1]
         pad = torch.nn.functional.pad
         return pad(found, (0, missing), value=-1), pad(values, (0, missing), value=-torch.inf)
+
+
+def finite(vectors: Tensor, biases: Tensor) -> Tensor:
+    """Which rows may answer, (N,): a score that is no number would hide its whole block."""
+    return biases.isfinite() & vectors.isfinite().all(1)

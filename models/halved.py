@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.blocked import BLOCK, Blocked
+from models.blocked import BLOCK, Blocked, finite
 from models.index import Barred
 
 HELD = 1 << 23
@@ -22,16 +22,16 @@ LARGEST = 6e4  # of a half, nearly
 
 
 class Halved(Blocked):
-    """`bytes_an_item` beside the vectors and biases that are there anyway."""
+    """Item vectors in half precision, `bytes_an_item` beside those in float32 that are there anyway."""
 
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
-        """`vectors` (N, d) and `biases` (N,), on the device. A bias that is not finite bars its row for all."""
+        """`vectors` (N, d) and `biases` (N,), on the device. What is not finite bars its row for all."""
         rows = torch.arange(len(biases), dtype=torch.int32, device=vectors.device)
-        offered = biases.isfinite()
+        offered = finite(vectors, biases)
         super().__init__(vectors, biases.where(offered, -torch.inf), rows, TOGETHER, spare=30)
         size = self.count + -self.count % BLOCK
         self._halves = vectors.new_zeros(size, vectors.shape[1], dtype=torch.float16)
-        self._halves[: self.count] = vectors
+        self._halves[: self.count] = vectors.nan_to_num()
         self._offsets = vectors.new_full((size,), -torch.inf, dtype=torch.float16)
         self._offsets[: self.count] = biases.clamp(-LARGEST, LARGEST).where(offered, -torch.inf)
 

@@ -83,7 +83,7 @@ class Exact:
             return Hits(*(found.cpu() for found in self._search(users, allowed, k, barred)))
         found = [
             self._search(
-                users[at : at + step], None if allowed is None else allowed[at : at + step], k, _part(barred, at, step)
+                users[at : at + step], None if allowed is None else allowed[at : at + step], k, part(barred, at, step)
             )
             for at in range(0, len(users), step)
         ]
@@ -164,7 +164,8 @@ def _block(count: int) -> int:
     return 1 << max(0, round(math.log2(max(count, 1) / (2 * SPARE)) / 2))
 
 
-def _part(barred: Barred | None, at: int, step: int) -> Barred | None:
+def part(barred: Barred | None, at: int, step: int) -> Barred | None:
+    """The pairs of `step` queries from the one at `at` on, which becomes the first."""
     if barred is None:
         return None
     here = (barred.queries >= at) & (barred.queries < at + step)

@@ -10,7 +10,8 @@ from models.index import Exact, Index
 from models.quantised import Quantised
 
 LARGE = 200_000
-"""Items from which on two goes are faster; below, a whole batch's float32 scores are nearly as quick."""
+"""Items from which on two goes are faster, on a processor; below, a whole batch's float32 scores are nearly as quick.
+On a GPU it has not been measured: there the scores of a batch would not be held whole."""
 
 
 def index_for(vectors: Tensor, biases: Tensor) -> Index:

@@ -243,7 +243,8 @@ class Learner(nn.Module):
         stream: Tensor = self.dropout(sign * scale * self.enter(taken))
         stream = stream + F.embedding(support.kinds, settled.kind_vectors)
         size = support.preference.abs().clamp(min=1e-3)
-        strength = settled.kind_strengths.take(support.kinds) + self.preference_power * torch.log(size)
+        kinds = F.embedding(support.kinds, settled.kind_strengths.unsqueeze(1)).squeeze(2)
+        strength = kinds + self.preference_power * torch.log(size)
         strength = torch.exp(strength) * support.mask
         ordered = support.ordered if mixed else None
         final, each = len(self.blocks) - 1, self.config.heads + GATHERERS
@@ -252,8 +253,8 @@ class Learner(nn.Module):
         for number, block in enumerate(self.blocks):
             alone = before is not None or (last and number == final)
             heads = slice(number * each, (number + 1) * each)
-            left = settled.left(strength, ordered, heads, 1 if alone else stream.shape[1])
-            stream = block(stream, sign, left, settled.blocks[number], alone)
+            remaining = settled.remaining(strength, ordered, heads, 1 if alone else stream.shape[1])
+            stream = block(stream, sign, remaining, settled.blocks[number], alone)
             if number < final:
                 stream = stream if before is None else torch.cat([before[number], stream], 1)
                 entered.append(stream)
@@ -267,6 +268,6 @@ class Learner(nn.Module):
         share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
         if self.config.recall == "unordered":
             share = share * ~support.ordered[:, None, None]
-        left = settled.left(strength, ordered, slice(len(self.blocks) * each, -1), readers)
-        recalled: Tensor = self.recall(taken, support.preference, left, *settled.recall)
+        remaining = settled.remaining(strength, ordered, slice(len(self.blocks) * each, -1), readers)
+        recalled: Tensor = self.recall(taken, support.preference, remaining, *settled.recall)
         return users + share * recalled, trail

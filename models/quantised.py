@@ -1,9 +1,8 @@
 """Top K over a large catalogue on a processor: every item scored in 8-bit integers, the best blocks again in float32.
 
-A component is a whole number of steps, one step for all items, and so is the bias, so integer scores compare as they
-are.
+A component is a whole number of steps, one step for all items, and so is the bias: integer scores compare as they are.
 
-Letters: B queries, N items, d width, K results, G blocks.
+Letters: B queries, N items, d width, G blocks.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from models.blocked import BLOCK, Blocked
+from models.blocked import BLOCK, Blocked, finite
 from models.index import Barred
 
 CHUNK = 4096  # items scored at a time: their scores for a batch stay in the processor's cache
@@ -30,15 +29,17 @@ class Quantised(Blocked):
     """
 
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
-        """`vectors` (N, d) and `biases` (N,), on the CPU. A bias that is not finite bars its row for all."""
-        super().__init__(vectors, biases, biases.isfinite().nonzero()[:, 0].int(), TOGETHER, spare=10)
+        """`vectors` (N, d) and `biases` (N,), on the CPU. What is not finite bars its row for all."""
+        offered = finite(vectors, biases)
+        super().__init__(vectors, biases, offered.nonzero()[:, 0].int(), TOGETHER, spare=10)
         self._item = torch.full((self.count,), -1, dtype=torch.int32)
         self._item[self.rows] = torch.arange(len(self.rows), dtype=torch.int32)
         offsets = biases[self.rows]
         if not len(offsets):
             return
         offsets = offsets - (offsets.min() + offsets.max()) / 2  # the same for all: no order changes
-        self.steps = min(127.0 / max(float(vectors.abs().max()), 1e-9), LARGEST / max(float(offsets.abs().max()), 1e-9))
+        largest = float((vectors if bool(offered.all()) else vectors[self.rows]).abs().max())
+        self.steps = min(127.0 / max(largest, 1e-9), LARGEST / max(float(offsets.abs().max()), 1e-9))
         size = len(self.rows) + -len(self.rows) % CHUNK
         self.codes = torch.zeros(size, vectors.shape[1], dtype=torch.int8)
         self._offsets = torch.full((size,), -2 * LARGEST, dtype=torch.int32)  # padding is below all

@@ -22,13 +22,15 @@ class Settled(NamedTuple):
     blocks: tuple[tuple[Terms, Terms], ...]
     recall: tuple[Terms, ...]  # none or one
 
-    def left(self, strength: Tensor, ordered: Tensor | None, heads: slice, readers: int) -> Tensor:
-        """What is left of the events' strength, (B, T), for those at the last Q of them to read: (B, H, Q, T).
+    def remaining(self, strength: Tensor, ordered: Tensor | None, heads: slice, readers: int) -> Tensor:
+        """What remains of the events' strength, (B, T), for those at the last Q of them to read: (B, H, Q, T).
 
         `ordered`: False for users whose events came in no particular order, (B,): none of theirs fades. None: all have.
         """
         fading = self.fading[:, -readers:, -strength.shape[1] :]
         kernel = fading[heads]
         if ordered is not None:
-            kernel = torch.where(ordered[:, None, None, None], kernel, fading[-1:].detach())
+            kernel = torch.where(
+                ordered[:, None, None, None], kernel, fading[-1:].detach()
+            )  # a constant: it has nothing to learn
         return kernel * strength.unsqueeze(1).unsqueeze(1)

@@ -22,9 +22,10 @@ from models.episode import Support
 from models.held import held
 from models.learner import Learner, LearnerConfig
 
-LEAF = "settled_"
+LEAF = "settled_"  # the buffers of what the meta-parameters come to
 ITEMS = "learner.tower."  # their vectors are given with each call
-SETTLED = 3  # calls until torch has made its plan of a trace
+REHEARSALS = 3  # calls until torch has made its plan of a trace
+EVENTS = 3  # of the example that is traced
 
 
 class Course(nn.Module):
@@ -36,7 +37,7 @@ class Course(nn.Module):
     def __init__(self, learner: Learner, mixed: bool) -> None:
         super().__init__()
         self.learner, self.mixed = learner, mixed
-        leaves, self._form = tree_flatten(learner.settle(learner.config.length))
+        leaves, self._form = tree_flatten(learner.settle(max(learner.config.length, EVENTS)))
         self._leaves = len(leaves)
         for number, leaf in enumerate(leaves):
             self.register_buffer(f"{LEAF}{number}", leaf.detach())
@@ -95,7 +96,7 @@ def _filled(learner: Learner, mixed: bool, led: bool) -> nn.Module:
     for name, tensor in course.state_dict().items():
         if not name.startswith(ITEMS):
             tensor.copy_(own[name])
-    for _ in range(SETTLED):
+    for _ in range(REHEARSALS):
         course(*_example(learner.config, led, learner.prior.device))
     return course
 
@@ -117,10 +118,10 @@ def _trace(config: LearnerConfig, mixed: bool, led: bool, device: torch.device) 
 
 
 def _example(config: LearnerConfig, led: bool, device: torch.device) -> tuple[Tensor, ...]:
-    """Two users with three events. No size is 1: what torch records of such a one might hold for it alone."""
+    """Two users with a few events. No size is 1: what torch records of such a one might hold for it alone."""
     vectors = torch.zeros(2, config.rank, device=device)
-    rows = torch.zeros(2, 3, dtype=torch.int64, device=device)
+    rows = torch.zeros(2, EVENTS, dtype=torch.int64, device=device)
     mask = torch.ones_like(rows, dtype=torch.bool)
     given = (vectors, rows, torch.zeros_like(rows), mask.float(), mask, mask[:, 0].clone())
-    trail = torch.zeros(2, 2, (config.blocks - 1) * config.width, device=device)
+    trail = torch.zeros(2, EVENTS - 1, (config.blocks - 1) * config.width, device=device)
     return (*given, trail) if led else given

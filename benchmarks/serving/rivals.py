@@ -30,7 +30,6 @@ from app.settings import Settings
 from app.store import connect
 from benchmarks.adaptation import autograd_adapt
 from models import adapt, snapshot
-from models.block import InnerLoop, Terms
 from models.episode import History as Events
 from models.episode import pack
 from models.learner import Learner
@@ -86,8 +85,7 @@ def naive(settings: Settings) -> Rank:
 
     example = np.arange(10)
     expected = user_of(example)
-    adapt.read, adapt.average = autograd_read, autograd_average
-    InnerLoop.average_mapped = average_mapped  # type: ignore[method-assign]
+    adapt.read, adapt.average, adapt.average_mapped = autograd_read, autograd_average, autograd_average_mapped
     torch.testing.assert_close(user_of(example), expected, atol=1e-4, rtol=1e-4)
 
     def rank(rows: NDArray[np.int64]) -> Sequence[int]:
@@ -107,12 +105,11 @@ def autograd_read(
     weights: Tensor,
     step_sizes: Tensor,
     queries: Tensor,
-    *rest: Any,
     **how: Any,
 ) -> Tensor:
     """`models.adapt.read` by way of torch.func for one reader; many stay as they are."""
     if queries.shape[2] > 1:
-        return written_read(W0, keys, values, weights, step_sizes, queries, *rest, **how)
+        return written_read(W0, keys, values, weights, step_sizes, queries, **how)
     if W0.shape[-1] > keys.shape[-1]:
         keys, queries = (F.pad(one, (1, 0), value=1.0) * 0.5**0.5 for one in (keys, queries))
     return queries @ autograd_adapt(W0, keys, values, weights[:, :, 0], step_sizes).transpose(-1, -2)
@@ -127,9 +124,9 @@ def autograd_average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Te
     return autograd_adapt(W0[..., None], one, apart, weights[:, :, 0], step_sizes).transpose(-1, -2)
 
 
-def average_mapped(self: InnerLoop, maps: Tensor, events: Tensor, left: Tensor, terms: Terms) -> Tensor:
-    """`InnerLoop.average_mapped` as it reads: every event is mapped, and the fast weights adapt to what comes of it."""
-    return self.average((events[:, None] @ maps.transpose(1, 2)), left, terms)
+def autograd_average_mapped(W0: Tensor, maps: Tensor, events: Tensor, weights: Tensor, step_sizes: Tensor) -> Tensor:
+    """`models.adapt.average_mapped` as it reads: every event is mapped, and fast weights adapt to what comes of it."""
+    return autograd_average(W0, events[:, None] @ maps.transpose(1, 2), weights, step_sizes)
 
 
 def implicit(settings: Settings) -> Rank:

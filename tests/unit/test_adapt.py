@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.adapt import adapt, average, fading, read, support_weights
+from models.adapt import adapt, average, average_mapped, fading, read, support_weights
 
 B, H, T, D, V = 3, 2, 7, 5, 4
 
@@ -167,21 +167,26 @@ def test_first_order_outer_gradient_against_finite_differences_with_the_inner_gr
         torch.testing.assert_close(parameter.grad, estimate, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("readers", [1, T])
+@pytest.mark.parametrize("affine", [False, True])
 @pytest.mark.parametrize("first_order", [False, True])
 @pytest.mark.parametrize("steps", [1, 2, 4])
-def test_both_forms_have_the_same_outer_gradient(steps: int, first_order: bool) -> None:
+def test_both_forms_have_the_same_outer_gradient(steps: int, first_order: bool, affine: bool, readers: int) -> None:
     """With weights of each reader's own: the gradient form adapts to one reader after another."""
     p = problem(steps)
     g = torch.Generator().manual_seed(1)
-    queries = torch.randn(B, H, T, D, generator=g, dtype=torch.float64)
-    p["weights"] = torch.rand(B, H, T, T, generator=g, dtype=torch.float64).tril() / T
+    queries = torch.randn(B, H, readers, D, generator=g, dtype=torch.float64)
+    p["W0"] = torch.randn(H, V, D + affine, generator=g, dtype=torch.float64)
+    p["weights"] = torch.rand(B, H, readers, T, generator=g, dtype=torch.float64).tril(T - readers) / T
     inputs = {name: tensor.requires_grad_() for name, tensor in (p | {"queries": queries}).items()}
 
     def primal(
         W0: Tensor, keys: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, queries: Tensor
     ) -> Tensor:
+        keys, queries = (_with_one(one) if affine else one for one in (keys, queries))
         fast = [
-            adapt(W0, keys, values, weights[:, :, reader], step_sizes, first_order=first_order) for reader in range(T)
+            adapt(W0, keys, values, weights[:, :, reader], step_sizes, first_order=first_order)
+            for reader in range(readers)
         ]
         return torch.stack([(W @ queries[:, :, at, :, None]).squeeze(-1) for at, W in enumerate(fast)], 2)
 
@@ -196,6 +201,19 @@ def test_both_forms_have_the_same_outer_gradient(steps: int, first_order: bool) 
     assert {name for name, slope in dual.items() if slope is not None} == reached
     for name in reached:
         torch.testing.assert_close(dual[name], by_hand[name])
+
+
+@pytest.mark.parametrize("steps", [0, 1, 3])
+def test_averaging_before_a_map_is_averaging_what_is_mapped(steps: int) -> None:
+    p = problem(steps)
+    g = torch.Generator().manual_seed(1)
+    maps = torch.randn(H, V, D, generator=g, dtype=torch.float64)
+    events = torch.randn(B, T, D, generator=g, dtype=torch.float64)
+    weights = p["weights"][:, :, None]
+    prior = p["W0"][..., 0]
+    mapped = events[:, None] @ maps.transpose(-1, -2)
+    found = average_mapped(prior, maps, events, weights, p["step_sizes"])
+    torch.testing.assert_close(found, average(prior, mapped, weights, p["step_sizes"]))
 
 
 def test_first_and_second_order_differ_but_adapt_alike() -> None:

@@ -146,3 +146,15 @@ def test_nobody_is_answered_with_nothing(kind: type[Blocked], world: tuple[Tenso
     vectors, biases, users = world
     found = kind(vectors, biases).search(users[:0], None, K)
     assert found.rows.shape == found.scores.shape == (0, K)
+
+
+def test_vectors_that_are_no_numbers_hide_nothing(kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, users = world
+    biases = biases.nan_to_num(neginf=0.0)
+    truth = Exact(vectors, biases).search(users, None, K)
+    broken = vectors.clone()
+    ruined = torch.arange(0, N, 300)
+    broken[ruined] = torch.nan
+    found = kind(broken, biases).search(users, None, K)
+    assert not torch.isin(found.rows, ruined).any()
+    assert recall(found, Hits(*(part[:, :5] for part in truth))) > 0.95  # of the best, few are ruined

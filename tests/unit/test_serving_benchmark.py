@@ -9,10 +9,13 @@ import hiredis
 import numpy as np
 import pytest
 
+from app.settings import Settings
+from benchmarks.serving import rivals
 from benchmarks.serving.closed import Load
 from benchmarks.serving.figures import ratio
 from benchmarks.serving.opened import _requests, open_loop
 from benchmarks.serving.store import _command
+from models import adapt
 from tests.services import serving, settings_of
 from tests.worlds import publish_snapshot
 
@@ -50,3 +53,16 @@ def test_the_open_loop_counts_every_request_that_was_due(redis_url: str, tmp_pat
     assert 0 < came.p50 <= came.p99 <= came.worst
     assert came.late == 0
     assert refused.faults > 0
+
+
+def test_the_naive_rival_leaves_its_inner_loops_to_autograd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("read", "average", "average_mapped"):
+        monkeypatch.setattr(adapt, name, getattr(adapt, name))  # which it replaces, and this puts back
+    left = []
+    real = rivals.autograd_adapt
+    monkeypatch.setattr(rivals, "autograd_adapt", lambda *given: left.append(1) or real(*given))
+    publish_snapshot(tmp_path)
+    rank = rivals.naive(Settings(snapshot=tmp_path, redis_url="redis://localhost:1"))
+    left.clear()
+    assert len(rank(np.arange(5))) == 10
+    assert len(left) >= 2

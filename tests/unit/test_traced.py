@@ -40,7 +40,7 @@ def histories(users: int, longest: int, ordered: float) -> list[History]:
 
 
 @pytest.mark.parametrize("recall", get_args(Recalls))
-@pytest.mark.parametrize("steps", [1, 3])
+@pytest.mark.parametrize("steps", [0, 1, 3])
 def test_it_gives_what_the_learner_gives(recall: Recalls, steps: int) -> None:
     model = learner(recall=recall, steps=steps)
     traced = Traced(model)
@@ -52,6 +52,17 @@ def test_it_gives_what_the_learner_gives(recall: Recalls, steps: int) -> None:
                 torch.testing.assert_close(
                     traced.follow(vectors, support)[0], model.user_vectors(vectors, support), atol=1e-5, rtol=1e-5
                 )
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_learner_may_be_shorter_than_the_example_that_is_traced(length: int) -> None:
+    model = learner(length=length)
+    traced = Traced(model)
+    vectors, _ = model.catalogue()
+    for ordered in (0.0, 1.0):
+        support = pack(histories(3, length, ordered), length)
+        with torch.inference_mode():
+            torch.testing.assert_close(traced.follow(vectors, support)[0], model.user_vectors(vectors, support))
 
 
 @pytest.mark.parametrize("recall", get_args(Recalls))
