@@ -196,7 +196,8 @@ class Learner(nn.Module):
 
     def forward(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
         """User vectors before each event and after the last, (B, T + 1, r): entry t has seen events 0 to t - 1."""
-        users, _ = self.follow(vectors, support, self._settle(support, steps), last=False, mixed=support.mixed)
+        settled = self.settle(support.rows.shape[1], steps)
+        users, _ = self.follow(vectors, support, settled, last=False, mixed=support.mixed)
         return torch.cat([self.prior.expand(len(users), 1, -1), users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
@@ -207,11 +208,9 @@ class Learner(nn.Module):
             support: the users' histories, (B, T).
             steps: inner steps to take, at most as many as were learned (the default). 0 reads the prior weights.
         """
-        users, _ = self.follow(vectors, support, self._settle(support, steps), last=True, mixed=support.mixed)
+        settled = self.settle(support.rows.shape[1], steps)
+        users, _ = self.follow(vectors, support, settled, last=True, mixed=support.mixed)
         return users[:, -1]
-
-    def _settle(self, support: Support, steps: int | None) -> Settled:
-        return self.settle(support.rows.shape[1], steps)
 
     def follow(
         self,

@@ -98,18 +98,11 @@ def naive(settings: Settings) -> Rank:
     return rank
 
 
-def autograd_read(
-    W0: Tensor,
-    keys: Tensor,
-    values: Tensor,
-    weights: Tensor,
-    step_sizes: Tensor,
-    queries: Tensor,
-    **how: Any,
-) -> Tensor:
+def autograd_read(*given: Tensor, **how: Any) -> Tensor:
     """`models.adapt.read` by way of torch.func for one reader; many stay as they are."""
+    W0, keys, values, weights, step_sizes, queries = given
     if queries.shape[2] > 1:
-        return written_read(W0, keys, values, weights, step_sizes, queries, **how)
+        return written_read(*given, **how)
     if W0.shape[-1] > keys.shape[-1]:
         keys, queries = (F.pad(one, (1, 0), value=1.0) * 0.5**0.5 for one in (keys, queries))
     return queries @ autograd_adapt(W0, keys, values, weights[:, :, 0], step_sizes).transpose(-1, -2)
