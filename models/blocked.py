@@ -3,7 +3,7 @@
 What scores roughly is left to those who derive from this. All items are scored, so filters cost no recall: what is
 barred is overwritten before the maxima are taken. The float32 vectors that decide in the end are the caller's own.
 
-Letters: B queries, N items, d width, K results, G blocks.
+Letters: B queries, N items, d width, K results, G blocks, C blocks a query ranked again.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Blocked(ABC):
         """Args:
         vectors: (N, d).
         biases: (N,).
-        rows: (M,) int32, ascending.
+        rows: (M,) int32, those that share a block side by side.
         together: queries scored at a time.
-        spare: blocks ranked beyond two a result, for what rough scores may confuse.
+        spare: the most blocks ranked beyond two a result, for what rough scores may confuse.
         """
         self.count = len(biases)
         self.vectors, self.biases, self.rows = vectors, biases, rows
@@ -35,8 +35,8 @@ class Blocked(ABC):
         self._within = torch.arange(BLOCK, device=vectors.device)
 
     @abstractmethod
-    def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> Tensor:
-        """A rough best score of each block for each query, (B, G)."""
+    def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> tuple[Tensor, Tensor]:
+        """A rough best score of each block for each query, (B, G), and how much two of them may mislead, (B,)."""
 
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `models.index.Index`."""
@@ -52,14 +52,13 @@ class Blocked(ABC):
         return Hits(*(torch.cat(parts).cpu() for parts in zip(*found, strict=True)))
 
     def _search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None) -> tuple[Tensor, Tensor]:
-        maxima = self._maxima(users, allowed, barred)
-        blocks = maxima.topk(min(2 * k + self._spare, maxima.shape[1])).indices
-        items = (blocks[:, :, None] * BLOCK + self._within).flatten(1)
-        chosen = self.rows.index_select(0, items.clamp(max=len(self.rows) - 1).flatten())
-        vectors = self.vectors.index_select(0, chosen).view(*items.shape, self.vectors.shape[1])
-        scores = (vectors @ users[:, :, None])[:, :, 0] + self.biases.index_select(0, chosen).view(items.shape)
-        rows = chosen.long().view(items.shape)
-        scores.masked_fill_(items >= len(self.rows), -torch.inf)
+        maxima, unsure = self._maxima(users, allowed, barred)
+        top = maxima.topk(min(2 * k + self._spare, maxima.shape[1]))
+        # The k best items are in blocks that are hardly below the k-th best: more of them for one query than another.
+        least = top.values[:, min(k, top.values.shape[1]) - 1] - unsure
+        wanted = top.values >= least[:, None]
+        wanted = wanted[:, : int(wanted.sum(1).max())]
+        rows, scores = self._scored(users, top.indices[:, : wanted.shape[1]], wanted)
         if allowed is not None:
             scores.masked_fill_(~allowed.gather(1, rows), -torch.inf)
         if barred is not None:
@@ -70,6 +69,19 @@ class Blocked(ABC):
         missing = k - found.shape[1]
         pad = torch.nn.functional.pad
         return pad(found, (0, missing), value=-1), pad(values, (0, missing), value=-torch.inf)
+
+    def _scored(self, users: Tensor, blocks: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+        """The rows of these blocks, (B, C), and their scores, -inf where not `wanted`: (B, C * BLOCK) each."""
+        queries, _ = wanted.nonzero(as_tuple=True)
+        items = blocks[wanted][:, None] * BLOCK + self._within
+        chosen = self.rows.index_select(0, items.clamp(max=len(self.rows) - 1).flatten())
+        vectors = self.vectors.index_select(0, chosen).view(*items.shape, self.vectors.shape[1])
+        found = (vectors @ users[queries, :, None])[:, :, 0] + self.biases.index_select(0, chosen).view(items.shape)
+        rows = torch.zeros(*wanted.shape, BLOCK, dtype=torch.int64, device=users.device)
+        scores = users.new_full(rows.shape, -torch.inf)
+        rows[wanted] = chosen.long().view(items.shape)
+        scores[wanted] = found.masked_fill_(items >= len(self.rows), -torch.inf)
+        return rows.flatten(1), scores.flatten(1)
 
 
 def finite(vectors: Tensor, biases: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class Halved(Blocked):
         """What this holds beside the float32 vectors: halves, biases, and rows."""
         return 2 * self._halves.shape[1] + self._offsets.itemsize + self.rows.itemsize
 
-    def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> Tensor:
+    def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> tuple[Tensor, Tensor]:
         B, size = len(users), len(self._halves)
         halves = users.clamp(-LARGEST, LARGEST).half()
         maxima = users.new_empty(B, size // BLOCK, dtype=torch.float16)
@@ -57,7 +57,7 @@ class Halved(Blocked):
                 queries, rows = bars[number]
                 scores.view(-1).index_fill_(0, queries * scores.shape[1] + rows - start, -torch.inf)
             torch.amax(scores.view(B, -1, BLOCK), 2, out=maxima[:, start // BLOCK : part.stop // BLOCK])
-        return maxima
+        return maxima, users.new_full((B,), torch.inf)  # not reckoned: as many blocks as may be are ranked
 
 
 def _by_chunk(barred: Barred, starts: list[int]) -> dict[int, Barred]:

@@ -1,11 +1,17 @@
-"""Top K over a large catalogue on a processor: every item scored in 8-bit integers, the best blocks again in float32.
+"""Top K over a large catalogue on a processor: items scored in 8-bit integers, the best blocks again in float32.
 
 A component is a whole number of steps, one step for all items, and so is the bias: integer scores compare as they are.
+Items stand in descending order of their biases. Nearly everywhere but at both ends neighbours then have one bias, which
+is added to the maximum of their block and not to each score.
 
 Letters: B queries, N items, d width, G blocks.
 """
 
 from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -15,70 +21,68 @@ from models.index import Barred
 
 CHUNK = 4096  # items scored at a time: their scores for a batch stay in the processor's cache
 BLOCKS = CHUNK // BLOCK
-LARGEST = 1 << 23  # steps of a bias: with 127 times twice as many a score still fits into 32 bits
 TOGETHER = 64  # queries scored at a time
-_LEAST = -(1 << 31)
+SPREAD = 2  # steps that biases in a block may lie apart and pass for one
+SURE = 6.0  # standard deviations of the rounding of one score
+LARGEST = 1 << 21  # steps of a bias: 127 times as many, two of them apart, still fit into 30 bits with a score
+_LEAST = -(1 << 30)
 
 
 class Quantised(Blocked):
     """`bytes_an_item` beside the vectors and biases that are there anyway.
 
-    Items stand in the order of their rows, so that a block is read in one piece when it is ranked. Their codes stand
-    otherwise within a chunk, first the first item of each block, then the second: maxima are then taken over whole rows
-    of scores.
+    A chunk's codes stand as the first item of each block, then the second of each: maxima are then taken over whole
+    rows of scores.
     """
 
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
         """`vectors` (N, d) and `biases` (N,), on the CPU. What is not finite bars its row for all."""
-        offered = finite(vectors, biases)
-        super().__init__(vectors, biases, offered.nonzero()[:, 0].int(), TOGETHER, spare=10)
+        offered = finite(vectors, biases).nonzero()[:, 0]
+        rows = offered[biases[offered].argsort(descending=True, stable=True)].int()
+        super().__init__(vectors, biases, rows, TOGETHER, spare=30)
         self._item = torch.full((self.count,), -1, dtype=torch.int32)
-        self._item[self.rows] = torch.arange(len(self.rows), dtype=torch.int32)
-        offsets = biases[self.rows]
-        if not len(offsets):
+        self._item[rows] = torch.arange(len(rows), dtype=torch.int32)
+        if not len(rows):
             return
-        offsets = offsets - (offsets.min() + offsets.max()) / 2  # the same for all: no order changes
-        largest = float((vectors if bool(offered.all()) else vectors[self.rows]).abs().max())
-        self.steps = min(127.0 / max(largest, 1e-9), LARGEST / max(float(offsets.abs().max()), 1e-9))
-        size = len(self.rows) + -len(self.rows) % CHUNK
-        self.codes = torch.zeros(size, vectors.shape[1], dtype=torch.int8)
-        self._offsets = torch.full((size,), -2 * LARGEST, dtype=torch.int32)  # padding is below all
-        for start in range(0, len(self.rows), CHUNK):
-            part = slice(start, min(start + CHUNK, len(self.rows)))
-            places = start + _place(torch.arange(part.stop - start))
-            self.codes[places] = (vectors[self.rows[part]] * self.steps).round().to(torch.int8)
-            self._offsets[places] = (offsets[part] * self.steps).round().int()
+        size = len(rows) + -len(rows) % CHUNK
+        self._codes = torch.zeros(size, vectors.shape[1], dtype=torch.int8)
+        offsets = biases[rows]
+        offsets = offsets - (offsets[0] + offsets[-1]) / 2  # the same for all: no order changes
+        parts = torch.split(rows, CHUNK)
+        largest = max(*(float(vectors[part].abs().max()) for part in parts), 1e-9)
+        longest = max(float(vectors[part].norm(dim=1).max()) for part in parts)
+        self._steps = min(127.0 / largest, LARGEST / max(float(offsets[0]), 1e-9))
+        self._longest = self._steps * longest
+        offsets = torch.nn.functional.pad((offsets * self._steps).round().int(), (0, size - len(rows)), value=-LARGEST)
+        self._highest = offsets[::BLOCK].contiguous()
+        below = offsets.view(-1, BLOCK) - self._highest[:, None]
+        self._below: dict[int, Tensor] = {}
+        for number, part in enumerate(parts):
+            places = number * CHUNK + _place(torch.arange(len(part)))
+            self._codes[places] = (vectors[part] * self._steps).round().to(torch.int8)
+            own = below[number * BLOCKS : (number + 1) * BLOCKS]
+            if int(own.min()) < -SPREAD:
+                self._below[number] = own.T.reshape(CHUNK, 1)
 
     @property
-    def bytes_an_item(self) -> int:
+    def bytes_an_item(self) -> float:
         """What this holds beside the float32 vectors: codes, biases, and both ways between rows and items."""
-        return self.codes.shape[1] + self._offsets.itemsize + self.rows.itemsize + self._item.itemsize
+        kept = (self._codes, self._highest, *self._below.values(), self.rows, self._item)
+        return sum(tensor.nbytes for tensor in kept) / len(self.rows)
 
-    def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> Tensor:
-        """The best integer score of each block for each query, (B, G)."""
-        B = len(users)
+    def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> tuple[Tensor, Tensor]:
         # A whole number, so that the bias is weighed exactly.
         scale = (127.0 / users.abs().amax(1, keepdim=True).clamp(min=1.0)).floor().clamp(min=1.0)
-        queries = (users * scale).round().clamp(-127, 127).to(torch.int8).T.contiguous()
+        queries = (users * scale).round().clamp(-127, 127).to(torch.int8).T
         weights = scale.int().T
-        scores = torch.empty(CHUNK, B, dtype=torch.int32)
-        by_block = scores.view(BLOCK, BLOCKS, B)
-        maxima = torch.empty(len(self.codes) // BLOCK, B, dtype=torch.int32)
-        bars = self._by_chunk(barred, B)
-        chunks = zip(
-            torch.split(self.codes, CHUNK), torch.split(self._offsets, CHUNK), torch.split(maxima, BLOCKS), strict=True
+        bars = self._by_chunk(barred, len(users))
+        maxima = _compiled()(
+            self._codes, queries, self._below, weights, self.rows, allowed, bars, CHUNK, BLOCKS, BLOCK, _LEAST
         )
-        for number, (codes, offsets, into) in enumerate(chunks):
-            torch._int_mm(codes, queries, out=scores)
-            scores.addcmul_(offsets[:, None], weights)
-            if allowed is not None:
-                rows = self.rows[number * CHUNK : (number + 1) * CHUNK]
-                unwanted = torch.nn.functional.pad(~allowed[:, rows], (0, CHUNK - len(rows)))
-                by_block.masked_fill_(unwanted.view(B, BLOCKS, BLOCK).permute(2, 1, 0), _LEAST)
-            if number in bars:
-                scores.view(-1).index_fill_(0, bars[number], _LEAST)
-            torch.amax(by_block, 0, out=into)
-        return maxima.T.contiguous()
+        lengths = queries.float().square().sum(0) + self._longest**2
+        # Both factors of each product were rounded, by up to half a step each way.
+        unsure = SURE * (lengths / 12).sqrt() + SPREAD * weights[0]
+        return maxima.addcmul_(self._highest[:, None], weights).T.contiguous(), unsure
 
     def _by_chunk(self, barred: Barred | None, B: int) -> dict[int, Tensor]:
         """Places in each chunk's flat scores that are not wanted."""
@@ -91,6 +95,51 @@ class Quantised(Blocked):
         counts = torch.bincount(order.values // CHUNK)
         parts = torch.tensor_split(flat, counts.cumsum(0)[:-1]) if len(counts) else ()
         return {number: part for number, part in enumerate(parts) if len(part)}
+
+
+@cache
+def _compiled() -> Callable[..., Tensor]:
+    """`_scan` as one call, which lets go of the interpreter once: see `models.traced`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        compiled: Callable[..., Tensor] = torch.jit.script(_scan)
+    return compiled
+
+
+def _scan(
+    codes: Tensor,
+    queries: Tensor,
+    below: dict[int, Tensor],
+    weights: Tensor,
+    rows: Tensor,
+    allowed: Tensor | None,
+    bars: dict[int, Tensor],
+    chunk: int,
+    blocks: int,
+    block: int,
+    least: int,
+) -> Tensor:
+    """The best integer score of each block for each query, (G, B), the bias of its highest aside.
+
+    `below`, `bars`: by chunk, what biases lie below those, (chunk, 1), and places in the flat scores that are barred.
+    The last four are arguments because a scripted function reads no constants of a module.
+    """
+    B = queries.shape[1]
+    scores = torch.empty([chunk, B], dtype=torch.int32)
+    by_block = scores.view(block, blocks, B)
+    maxima = torch.empty([len(codes) // block, B], dtype=torch.int32)
+    for number in range(len(codes) // chunk):
+        torch._int_mm(codes[number * chunk : (number + 1) * chunk], queries, out=scores)
+        if number in below:
+            scores.addcmul_(below[number], weights)
+        if allowed is not None:
+            here = rows[number * chunk : (number + 1) * chunk]
+            unwanted = torch.nn.functional.pad(~allowed[:, here], [0, chunk - len(here)])
+            by_block.masked_fill_(unwanted.view(B, blocks, block).permute(2, 1, 0), least)
+        if number in bars:
+            scores.view(-1).index_fill_(0, bars[number], least)
+        torch.amax(by_block, 0, out=maxima[number * blocks : (number + 1) * blocks])
+    return maxima
 
 
 def _place(items: Tensor) -> Tensor:

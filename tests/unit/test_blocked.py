@@ -89,7 +89,7 @@ def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch:
     monkeypatch.setattr(indexes, "LARGE", N)
     large = index_for(vectors, biases)
     assert isinstance(large, Quantised)
-    assert large.bytes_an_item == 32 + 12
+    assert 32 + 8 < large.bytes_an_item < 32 + 12.5  # biases item by item where neighbours differ: here at both ends
     assert isinstance(index_for(vectors[:, :0], biases), Exact)
     assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Halved)
     assert Halved(vectors, biases).bytes_an_item == 2 * 32 + 6
