@@ -2,8 +2,8 @@
 
 `make rectools` makes the environment; RECTOOLS_PYTHON is its interpreter, `.venv-rectools/bin/python` by default. The
 program beside this file trains there and sends vectors back: score(u, i) = user vector . item vector, for all models
-alike. Leave-one-out only, as the program validates by the next item. The memory and processor seconds noted for these
-runs are those of our own process, not of theirs.
+alike. Leave-one-out only, as the program validates by the next item. The memory noted for these runs is that of our own
+process, not of theirs.
 
 Letters: B users, N items, d width.
 """
