@@ -44,7 +44,7 @@ class Cost:
 
     def _cpu(self) -> float:
         started = (child.cpu_times() for child in self._process.children(recursive=True))
-        return time.process_time() + sum(times.user + times.system for times in started)
+        return time.process_time() + sum(float(times.user + times.system) for times in started)
 
     def _look(self) -> None:
         self._peak = max(self._peak, self._process.memory_info().rss)

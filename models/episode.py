@@ -100,7 +100,7 @@ def windows(
         count = len(history.rows)
         if count < 2:
             continue
-        ordered = rng.random() >= shuffled
+        ordered = rng.random() >= shuffled and history.ordered
         events = history if ordered else history.take(rng.permutation(count))._replace(ordered=False)
         first = 0 if count <= length else int(rng.integers(1, length + 1))
         edges = [0, *range(first, count, length), count] if first else [0, count]

@@ -42,12 +42,18 @@ class Split:
 
 
 def histories(dataset: Dataset) -> list[History]:
-    """Each user's history, oldest event first, in the order of `dataset.interactions.users`."""
+    """Each user's history, oldest event first, in the order of `dataset.interactions.users`.
+
+    Several events that all came at one moment have no order, as the service sees it too.
+    """
     log = dataset.interactions
     preference = dataset.scale.preference(log.kind, log.value)
     bounds = log.bounds()
     item, kind = log.item.astype(np.int64), log.kind.astype(np.int64)
-    return [History(item[a:b], kind[a:b], preference[a:b]) for a, b in pairwise(bounds)]
+    return [
+        History(item[a:b], kind[a:b], preference[a:b], bool(b - a < 2 or log.time[a] < log.time[b - 1]))
+        for a, b in pairwise(bounds)
+    ]
 
 
 def split(dataset: Dataset, config: SplitConfig) -> Split:

@@ -198,3 +198,12 @@ def test_the_middle_of_a_history_is_not_scored_before_it_has_settled() -> None:
             begun += first == 0
             assert rows[counted].tolist() == rows[taken].tolist()[0 if first == 0 else 3 :]
     assert begun >= 6  # whoever is cut is read from the beginning too, unless that is a single event
+
+
+def test_what_came_at_one_moment_is_read_without_an_order() -> None:
+    rng = np.random.default_rng(0)
+    import_of_one_moment = history(list(range(9)))._replace(ordered=False)
+    found = [batch for batch, _ in windows([import_of_one_moment, history(list(range(9)))], 1, 9, 0.0, rng)]
+    assert sorted(bool(batch.ordered) for batch in found) == [False, True]
+    rows = {bool(batch.ordered): batch.rows[0].tolist() for batch in found}
+    assert rows[True] == sorted(rows[False]) != rows[False]

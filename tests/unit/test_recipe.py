@@ -13,7 +13,7 @@ from models.dataset import Dataset, read
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner
 from models.recipe import Trained, begin, follow, has_text, plan, sized, split_like
-from models.split import SplitConfig, split
+from models.split import SplitConfig, histories, split
 
 SMALL = {"width": 16, "rank": 16, "length": 10, "epochs": 3, "batch_size": 64}
 
@@ -46,6 +46,12 @@ def written(root: Path, dataset: Dataset, trained: Trained, checksum: str | None
         data={"name": dataset.name, "checksum": checksum or dataset.checksum},
     )
     return snapshot.read(folder)
+
+
+def test_a_history_of_one_moment_has_no_order(tmp_path: Path) -> None:
+    file = tmp_path / "log.csv"
+    file.write_text("user,item,timestamp\na,x,5\na,y,5\nb,x,5\nb,y,6\nc,x,5\n")
+    assert [one.ordered for one in histories(read(file))] == [False, True, True]
 
 
 def test_groups_do_not_overlap_and_the_last_event_is_held_out(dataset: Dataset) -> None:
