@@ -58,6 +58,7 @@ class Learner(nn.Module):
     """From a user's support set to one vector to score every item with."""
 
     kind_shares: Tensor
+    unordered_voice: Tensor
 
     def __init__(self, config: LearnerConfig, expected: Tensor, words: Words | None = None) -> None:
         """Args:
@@ -94,6 +95,7 @@ class Learner(nn.Module):
         )
         self.out_norm = nn.RMSNorm(config.width)
         self.prior = nn.Parameter(torch.zeros(config.rank))
+        self.register_buffer("unordered_voice", torch.ones(()))  # see models.voice
         self.shrinkage_logit = nn.Parameter(torch.tensor(2.5 if quiet else -3.0))
         self.dropout = nn.Dropout(config.dropout)
         with torch.no_grad():  # the blocks begin on the leading directions
@@ -189,6 +191,7 @@ class Learner(nn.Module):
         decays.append(decays[0].new_zeros(1))
         return Settled(
             *self.kinds(),
+            self.unordered_voice,
             adapt.fading(torch.cat(decays), length, length),
             tuple((block.relate.terms(steps), block.gather.terms(steps)) for block in blocks),
             () if self.recall is None else (self.recall.loop.terms(steps),),
@@ -225,8 +228,9 @@ class Learner(nn.Module):
         """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r); and the trail.
 
         Blocks and recall each move it from the prior by a share of what they say, s / (s + shrinkage) with s the
-        events' summed strength: one event says less than ten, and none says nothing. `mixed` decides between two
-        courses, and nothing else depends on what is in the tensors: each course can be traced.
+        events' summed strength: one event says less than ten, and none says nothing. Of events without an order only a
+        share of that counts. `mixed` decides between two courses, and nothing else depends on what is in the tensors:
+        each course can be traced.
 
         The trail, (B, T, (blocks - 1) d), is what each event was when it entered the blocks but the first. It is made
         of that event and those before it, so a new event changes nothing of it: given the trail of all events but the
@@ -261,12 +265,14 @@ class Learner(nn.Module):
         readers = 1 if last else stream.shape[1]
         evidence = strength.cumsum(-1)[:, -readers:, None]
         said = self.leave(self.out_norm(stream))
-        users: Tensor = self.prior + evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
-        if self.recall is None or not (mixed or self.config.recall == "always"):
-            return users, trail
-        share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
-        if self.config.recall == "unordered":
-            share = share * ~support.ordered[:, None, None]
-        remaining = settled.remaining(strength, ordered, slice(len(self.blocks) * each, -1), readers)
-        recalled: Tensor = self.recall(taken, support.preference, remaining, *settled.recall)
-        return users + share * recalled, trail
+        users: Tensor = evidence / (evidence + F.softplus(self.shrinkage_logit)) * said
+        if self.recall is not None and (mixed or self.config.recall == "always"):
+            share = evidence / (evidence + F.softplus(self.recall.shrinkage_logit))
+            if self.config.recall == "unordered":
+                share = share * ~support.ordered[:, None, None]
+            remaining = settled.remaining(strength, ordered, slice(len(self.blocks) * each, -1), readers)
+            recalled: Tensor = self.recall(taken, support.preference, remaining, *settled.recall)
+            users = users + share * recalled
+        if ordered is not None:
+            users = users * torch.where(ordered, 1.0, settled.unordered)[:, None, None]
+        return self.prior + users, trail

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FORMAT = 5
+FORMAT = 6
 MANIFEST = "manifest.json"
 
 

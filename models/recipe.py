@@ -22,6 +22,7 @@ from models.meta import OuterConfig, OuterLoop, Progress, train
 from models.replay import build_replay
 from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split
+from models.voice import choose_voice
 from models.words import Words
 
 FEW_USERS = 1000
@@ -192,9 +193,12 @@ def follow(
     texts = [item.said for item in dataset.items]
     learner, popularity = begin(plan, texts, torch.from_numpy(content), parts.warm, (factor, takers))
     loop = OuterLoop(learner, plan.outer, popularity)
-    best = train(
-        loop, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), cases), checkpoint=checkpoint, progress=progress
-    )
+
+    def validate() -> float:
+        return mean_ndcg(LearnerRanker(learner), cases)
+
+    train(loop, parts.warm, validate, checkpoint=checkpoint, progress=progress)
+    best = choose_voice(learner, validate)
     return Trained(
         learner,
         learner.tensors()

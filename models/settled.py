@@ -14,10 +14,11 @@ from models.block import Terms
 
 
 class Settled(NamedTuple):
-    """The kinds of event, and the terms of every inner loop."""
+    """The kinds of event, the voice of what has no order, and the terms of every inner loop."""
 
     kind_vectors: Tensor  # what each kind adds to the stream, (KIND_SLOTS, d)
     kind_strengths: Tensor  # and to the log of the strength, (KIND_SLOTS,)
+    unordered: Tensor  # how much of what is said counts where events have no order, ()
     fading: Tensor  # of all blocks' heads, the recall's, and one that fades nothing, (S + 1, L, L)
     blocks: tuple[tuple[Terms, Terms], ...]
     recall: tuple[Terms, ...]  # none or one

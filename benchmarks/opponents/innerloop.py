@@ -21,6 +21,7 @@ from models.episode import History, Support
 from models.evaluate import LearnerRanker
 from models.learner import Learner, LearnerConfig, Recalls
 from models.meta import Algorithm, OuterConfig, OuterLoop, Progress, train
+from models.voice import choose_voice
 
 
 class DeviceLoop(OuterLoop):
@@ -160,6 +161,11 @@ class InnerLoopContender:
                 say(f"  epoch {at.epoch}: loss {at.loss:.3f}, NDCG@10 before it {at.validation:.4f}")
 
         train(loop, histories, validate, progress=show)
+        choose_voice(learner, validate)
         final = whole().eval()
-        notes = {"epochs": float(loop.epoch), "best_epoch": float(loop.best_epoch)}
+        notes = {
+            "epochs": float(loop.epoch),
+            "best_epoch": float(loop.best_epoch),
+            "voice": float(final.unordered_voice),
+        }
         return Fitted(Placed(final, order, signed), {"K = 0": Placed(final, order, signed, steps=0)}, notes)

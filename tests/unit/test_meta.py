@@ -202,8 +202,10 @@ def test_the_middle_of_a_history_is_not_scored_before_it_has_settled() -> None:
 
 def test_what_came_at_one_moment_is_read_without_an_order() -> None:
     rng = np.random.default_rng(0)
-    import_of_one_moment = history(list(range(9)))._replace(ordered=False)
-    found = [batch for batch, _ in windows([import_of_one_moment, history(list(range(9)))], 1, 9, 0.0, rng)]
-    assert sorted(bool(batch.ordered) for batch in found) == [False, True]
-    rows = {bool(batch.ordered): batch.rows[0].tolist() for batch in found}
+    users = [history(list(range(9))), history(list(range(9)))._replace(ordered=False)]
+    rows = {
+        ordered: row
+        for batch, _ in windows(users, 9, 1, 0.0, rng)
+        for ordered, row in zip(batch.ordered.tolist(), batch.rows.tolist(), strict=True)
+    }
     assert rows[True] == sorted(rows[False]) != rows[False]
