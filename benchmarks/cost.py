@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from types import TracebackType
@@ -43,8 +44,12 @@ class Cost:
             self.memory["cuda"] = round(torch.cuda.max_memory_allocated() / MEBIBYTE, 1)
 
     def _cpu(self) -> float:
-        started = (child.cpu_times() for child in self._process.children(recursive=True))
-        return time.process_time() + sum(float(times.user + times.system) for times in started)
+        seconds = time.process_time()
+        for child in self._process.children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                times = child.cpu_times()
+                seconds += float(times.user + times.system)
+        return seconds
 
     def _look(self) -> None:
         self._peak = max(self._peak, self._process.memory_info().rss)

@@ -44,7 +44,7 @@ class Task:
     @property
     def unordered(self) -> bool:
         """Whether some of what is asked comes in no particular order."""
-        return any(not case.support.ordered for test in self.validation for case in test.cases)
+        return any(not any(case.support.ordered for case in test.cases) for test in self.validation if test.cases)
 
 
 @dataclass(frozen=True, eq=False)

@@ -56,7 +56,7 @@ class Blocked(ABC):
         top = maxima.topk(min(2 * k + self._spare, maxima.shape[1]))
         # The k best items are in blocks that are hardly below the k-th best: more of them for one query than another.
         least = top.values[:, min(k, top.values.shape[1]) - 1] - unsure
-        wanted = top.values >= least[:, None]
+        wanted = ~(top.values < least[:, None])  # infinities differ by no number
         wanted = wanted[:, : int(wanted.sum(1).max())]
         rows, scores = self._scored(users, top.indices[:, : wanted.shape[1]], wanted)
         if allowed is not None:

@@ -191,7 +191,7 @@ class Learner(nn.Module):
         decays.append(decays[0].new_zeros(1))
         return Settled(
             *self.kinds(),
-            self.unordered_voice,
+            torch.ones_like(self.unordered_voice) if self.training else self.unordered_voice,
             adapt.fading(torch.cat(decays), length, length),
             tuple((block.relate.terms(steps), block.gather.terms(steps)) for block in blocks),
             () if self.recall is None else (self.recall.loop.terms(steps),),

@@ -23,7 +23,7 @@ CHUNK = 4096  # items scored at a time: their scores for a batch stay in the pro
 BLOCKS = CHUNK // BLOCK
 TOGETHER = 64  # queries scored at a time
 SPREAD = 2  # steps that biases in a block may lie apart and pass for one
-SURE = 6.0  # standard deviations of the rounding of one score
+SURE = 6.0  # standard deviations of the rounding of one score, where two are compared
 LARGEST = 1 << 21  # steps of a bias: 127 times as many, two of them apart, still fit into 30 bits with a score
 _LEAST = -(1 << 30)
 
@@ -53,7 +53,9 @@ class Quantised(Blocked):
         longest = max(float(vectors[part].norm(dim=1).max()) for part in parts)
         self._steps = min(127.0 / largest, LARGEST / max(float(offsets[0]), 1e-9))
         self._longest = self._steps * longest
-        offsets = torch.nn.functional.pad((offsets * self._steps).round().int(), (0, size - len(rows)), value=-LARGEST)
+        offsets = torch.nn.functional.pad(
+            (offsets * self._steps).round().int(), (0, size - len(rows)), value=-2 * LARGEST
+        )
         self._highest = offsets[::BLOCK].contiguous()
         below = offsets.view(-1, BLOCK) - self._highest[:, None]
         self._below: dict[int, Tensor] = {}
@@ -67,6 +69,8 @@ class Quantised(Blocked):
     @property
     def bytes_an_item(self) -> float:
         """What this holds beside the float32 vectors: codes, biases, and both ways between rows and items."""
+        if not len(self.rows):
+            return 0.0
         kept = (self._codes, self._highest, *self._below.values(), self.rows, self._item)
         return sum(tensor.nbytes for tensor in kept) / len(self.rows)
 
@@ -79,9 +83,10 @@ class Quantised(Blocked):
         maxima = _compiled()(
             self._codes, queries, self._below, weights, self.rows, allowed, bars, CHUNK, BLOCKS, BLOCK, _LEAST
         )
+        # Both factors of each product were rounded by up to half a step, and biases; long queries were clipped.
         lengths = queries.float().square().sum(0) + self._longest**2
-        # Both factors of each product were rounded, by up to half a step each way.
-        unsure = SURE * (lengths / 12).sqrt() + SPREAD * weights[0]
+        clipped = (users * scale - queries.T).abs().sub(0.5).clamp(min=0.0).sum(1)
+        unsure = SURE * (lengths / 12).sqrt() + (SPREAD + 1) * weights[0] + 127 * clipped
         return maxima.addcmul_(self._highest[:, None], weights).T.contiguous(), unsure
 
     def _by_chunk(self, barred: Barred | None, B: int) -> dict[int, Tensor]:

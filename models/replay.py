@@ -27,6 +27,7 @@ def build_replay(histories: Sequence[History], length: int, seed: int) -> dict[s
         "replay.sizes": torch.tensor([len(history.rows) for history in kept], dtype=torch.int32),
         "replay.rows": torch.from_numpy(np.concatenate([history.rows for history in kept]).astype(np.int32)),
         "replay.kinds": torch.from_numpy(np.concatenate([history.kinds for history in kept]).astype(np.uint8)),
+        "replay.ordered": torch.tensor([history.ordered for history in kept]),
         "replay.preference": torch.from_numpy(np.concatenate([history.preference for history in kept])).half(),
     }
 
@@ -37,4 +38,4 @@ def read_replay(tensors: dict[str, Tensor]) -> list[History]:
     rows = np.split(tensors["replay.rows"].numpy().astype(np.int64), edges)
     kinds = np.split(tensors["replay.kinds"].numpy().astype(np.int64), edges)
     preference = np.split(tensors["replay.preference"].float().numpy(), edges)
-    return [History(*parts) for parts in zip(rows, kinds, preference, strict=True)]
+    return [History(*parts) for parts in zip(rows, kinds, preference, tensors["replay.ordered"].tolist(), strict=True)]

@@ -44,7 +44,8 @@ class Split:
 def histories(dataset: Dataset) -> list[History]:
     """Each user's history, oldest event first, in the order of `dataset.interactions.users`.
 
-    Several events that all came at one moment have no order, as the service sees it too.
+    Several events that all came at one moment have no order. What is taken of a history is taken to be as the whole is,
+    where the service looks at the times of what it has.
     """
     log = dataset.interactions
     preference = dataset.scale.preference(log.kind, log.value)

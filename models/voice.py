@@ -1,7 +1,8 @@
 """How much counts of what a history without an order says: chosen on users whom training did not see.
 
 Training cannot choose it: it soon knows by heart who of its own users took what with what, and of a new user the same
-reading is too sure. What follows what is harder to learn by heart, and is left as it is.
+reading is too sure. So it goes on, as a refresh's meta-steps do, as if the voice were 1. What follows what is harder to
+learn by heart, and is left as it is.
 """
 
 from __future__ import annotations

@@ -227,6 +227,8 @@ def _train(
 
 
 def _key(dataset: Dataset, plan: Any, model: str) -> str:
-    """Names an interrupted training: another dataset or other settings must not go on from it."""
-    said = json.dumps([dataset.checksum, plan.to_dict(), model], sort_keys=True)
+    """Names an interrupted training: another dataset, settings or learner must not go on from it."""
+    from models.snapshot import FORMAT
+
+    said = json.dumps([FORMAT, dataset.checksum, plan.to_dict(), model], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:12]

@@ -161,7 +161,8 @@ class InnerLoopContender:
                 say(f"  epoch {at.epoch}: loss {at.loss:.3f}, NDCG@10 before it {at.validation:.4f}")
 
         train(loop, histories, validate, progress=show)
-        choose_voice(learner, validate)
+        if task.unordered:
+            choose_voice(learner, validate)
         final = whole().eval()
         notes = {
             "epochs": float(loop.epoch),

@@ -158,3 +158,29 @@ def test_vectors_that_are_no_numbers_hide_nothing(kind: type[Blocked], world: tu
     found = kind(broken, biases).search(users, None, K)
     assert not torch.isin(found.rows, ruined).any()
     assert recall(found, Hits(*(part[:, :5] for part in truth))) > 0.95  # of the best, few are ruined
+
+
+def test_scores_that_leave_the_rough_range_are_answered(
+    kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor]
+) -> None:
+    vectors, biases, users = world
+    for scale, least in ((40.0, 0.95), (1e5, 0.0)):
+        truth = Exact(vectors, biases).search(users * scale, None, K)
+        found = kind(vectors, biases).search(users * scale, None, K)
+        assert (found.rows >= 0).all()
+        assert recall(found, truth) >= least
+
+
+def test_no_more_is_ranked_again_than_rounding_may_hide(world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, users = world
+    index = Quantised(vectors, biases)
+    maxima, unsure = index._maxima(users, None, None)
+    top = maxima.topk(2 * K + 30).values
+    ranked = (top >= top[:, K - 1 : K] - unsure[:, None]).sum(1)
+    assert int(ranked.min()) >= K
+    assert float(ranked.float().mean()) < 1.6 * K
+
+
+def test_an_index_of_nothing_takes_nothing(world: tuple[Tensor, Tensor, Tensor]) -> None:
+    vectors, biases, _ = world
+    assert Quantised(vectors, torch.full_like(biases, -torch.inf)).bytes_an_item == 0

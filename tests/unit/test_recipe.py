@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from models import snapshot
+from models import recipe, snapshot
 from models.dataset import Dataset, read
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner
@@ -46,6 +47,17 @@ def written(root: Path, dataset: Dataset, trained: Trained, checksum: str | None
         data={"name": dataset.name, "checksum": checksum or dataset.checksum},
     )
     return snapshot.read(folder)
+
+
+def test_a_training_ends_with_the_choice_of_the_voice(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def whisper(learner: Learner, validate: Callable[[], float]) -> float:
+        learner.unordered_voice.fill_(0.25)
+        return min(validate(), 0.0)
+
+    monkeypatch.setattr(recipe, "choose_voice", whisper)
+    trained = follow(dataset, content(dataset), plan(SMALL | {"epochs": 1}))
+    assert float(trained.tensors["unordered_voice"]) == 0.25
+    assert trained.metrics["validation NDCG@10"] == 0.0
 
 
 def test_a_history_of_one_moment_has_no_order(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from models.replay import build_replay, read_replay
 
 
 def test_replay_comes_back_as_it_was() -> None:
-    users = [History(np.arange(n), np.zeros(n, np.int64), np.ones(n, np.float32)) for n in (3, 20, 7)]
+    users = [History(np.arange(n), np.zeros(n, np.int64), np.ones(n, np.float32), n != 7) for n in (3, 20, 7)]
     back = read_replay(build_replay(users, length=5, seed=0))
     assert sorted(h.rows.tolist() for h in back) == sorted(h.rows[-5:].tolist() for h in users)
+    assert sorted((len(h.rows), h.ordered) for h in back) == [(3, True), (5, False), (5, True)]
     assert all(h.preference.tolist() == [1.0] * len(h.rows) for h in back)

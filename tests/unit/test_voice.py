@@ -54,3 +54,15 @@ def test_the_best_one_is_kept_and_goes_into_a_snapshot(learner: Learner) -> None
 def test_where_nothing_depends_on_it_it_stays_whole(learner: Learner) -> None:
     assert choose_voice(learner, lambda: 0.5) == 0.5
     assert float(learner.unordered_voice) == 1.0 == VOICES[0]
+
+
+@torch.no_grad()
+def test_a_training_does_not_hear_it(learner: Learner) -> None:
+    vectors, _ = learner.catalogue()
+    support = pack([asked(False)], 3)
+    whole = learner.user_vectors(vectors, support)
+    learner.unordered_voice.fill_(0.5)
+    for module in (learner.dropout, learner.blocks):
+        module.eval()
+    learner.training = True
+    torch.testing.assert_close(learner.user_vectors(vectors, support), whole)
