@@ -6,15 +6,13 @@ Letters: B queries, N items, d width, K results.
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable
-from functools import cache
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from models.held import held
+from models.scripted import scripted
 
 GRID = 4096
 """Scores are told apart to 1/4096 and ties go to the lower row. A matrix product rounds differently in a batch than
@@ -93,18 +91,11 @@ class Exact:
         queries, rows = (None, None) if barred is None else barred
         k = min(k, self.count)
         kept = held(users, allowed, queries, rows)
-        found = _compiled()(self._table, self._row, self.count, self._blocks, users, allowed, queries, rows, k)
+        found: tuple[Tensor, Tensor] = scripted(_exact)(
+            self._table, self._row, self.count, self._blocks, users, allowed, queries, rows, k
+        )
         del kept
         return found
-
-
-@cache
-def _compiled() -> Callable[..., tuple[Tensor, Tensor]]:
-    """`_exact` as one call, which lets go of the interpreter once: see `models.traced`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        compiled: Callable[..., tuple[Tensor, Tensor]] = torch.jit.script(_exact)
-    return compiled
 
 
 def _exact(

@@ -9,15 +9,13 @@ Letters: B queries, N items, d width, G blocks.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-from functools import cache
-
 import torch
 from torch import Tensor
 
 from models.blocked import BLOCK, Blocked, finite
+from models.held import held
 from models.index import Barred
+from models.scripted import scripted
 
 CHUNK = 4096  # items scored at a time: their scores for a batch stay in the processor's cache
 BLOCKS = CHUNK // BLOCK
@@ -48,6 +46,7 @@ class Quantised(Blocked):
         self._codes = torch.zeros(size, vectors.shape[1], dtype=torch.int8)
         offsets = biases[rows]
         offsets = offsets - (offsets[0] + offsets[-1]) / 2  # the same for all: no order changes
+        self._held = held(self._codes, self.rows)
         parts = torch.split(rows, CHUNK)
         largest = max(*(float(vectors[part].abs().max()) for part in parts), 1e-9)
         longest = max(float(vectors[part].norm(dim=1).max()) for part in parts)
@@ -80,9 +79,11 @@ class Quantised(Blocked):
         queries = (users * scale).round().clamp(-127, 127).to(torch.int8).T
         weights = scale.int().T
         bars = self._by_chunk(barred, len(users))
-        maxima = _compiled()(
-            self._codes, queries, self._below, weights, self.rows, allowed, bars, CHUNK, BLOCKS, BLOCK, _LEAST
+        kept = held(queries, weights, allowed)
+        maxima: Tensor = scripted(_scan)(
+            self._codes, queries, self._below, weights, self.rows, allowed, bars, CHUNK, BLOCK, _LEAST
         )
+        del kept
         # Both factors of each product were rounded by up to half a step, and biases; long queries were clipped.
         lengths = queries.float().square().sum(0) + self._longest**2
         clipped = (users * scale - queries.T).abs().sub(0.5).clamp(min=0.0).sum(1)
@@ -102,15 +103,6 @@ class Quantised(Blocked):
         return {number: part for number, part in enumerate(parts) if len(part)}
 
 
-@cache
-def _compiled() -> Callable[..., Tensor]:
-    """`_scan` as one call, which lets go of the interpreter once: see `models.traced`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        compiled: Callable[..., Tensor] = torch.jit.script(_scan)
-    return compiled
-
-
 def _scan(
     codes: Tensor,
     queries: Tensor,
@@ -120,16 +112,15 @@ def _scan(
     allowed: Tensor | None,
     bars: dict[int, Tensor],
     chunk: int,
-    blocks: int,
     block: int,
     least: int,
 ) -> Tensor:
     """The best integer score of each block for each query, (G, B), the bias of its highest aside.
 
     `below`, `bars`: by chunk, what biases lie below those, (chunk, 1), and places in the flat scores that are barred.
-    The last four are arguments because a scripted function reads no constants of a module.
+    The last three are arguments because a scripted function reads no constants of a module.
     """
-    B = queries.shape[1]
+    B, blocks = queries.shape[1], chunk // block
     scores = torch.empty([chunk, B], dtype=torch.int32)
     by_block = scores.view(block, blocks, B)
     maxima = torch.empty([len(codes) // block, B], dtype=torch.int32)

@@ -197,8 +197,8 @@ def follow(
     def validate() -> float:
         return mean_ndcg(LearnerRanker(learner), cases)
 
-    train(loop, parts.warm, validate, checkpoint=checkpoint, progress=progress)
-    best = choose_voice(learner, validate)
+    best = train(loop, parts.warm, validate, checkpoint=checkpoint, progress=progress)
+    best = choose_voice(learner, validate, best)
     return Trained(
         learner,
         learner.tensors()

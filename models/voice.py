@@ -11,19 +11,20 @@ from collections.abc import Callable
 
 from models.learner import Learner
 
-VOICES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
+QUIETER = (0.9, 0.8, 0.7, 0.6, 0.5, 0.4)
 
 
-def choose_voice(learner: Learner, validate: Callable[[], float]) -> float:
-    """Give `learner` the voice that validates best, the first of `VOICES` among equals, and return its figure.
+def choose_voice(learner: Learner, validate: Callable[[], float], whole: float) -> float:
+    """Give `learner` the voice that validates best, 1 or one of `QUIETER`, the louder of equals, and return its figure.
 
     Args:
         validate: the figure of the learner as it is, of users it was not trained on, the higher the better.
+        whole: that figure where the voice is 1.
     """
-    figures: dict[float, float] = {}
-    for voice in VOICES:
+    figures = {1.0: whole}
+    for voice in QUIETER:
         learner.unordered_voice.fill_(voice)
         figures[voice] = validate()
-    best = max(VOICES, key=figures.__getitem__)
+    best = max(figures, key=figures.__getitem__)
     learner.unordered_voice.fill_(best)
     return figures[best]

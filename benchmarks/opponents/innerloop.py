@@ -160,9 +160,9 @@ class InnerLoopContender:
             if at.step == at.steps:
                 say(f"  epoch {at.epoch}: loss {at.loss:.3f}, NDCG@10 before it {at.validation:.4f}")
 
-        train(loop, histories, validate, progress=show)
+        best = train(loop, histories, validate, progress=show)
         if task.unordered:
-            choose_voice(learner, validate)
+            choose_voice(learner, validate, best)
         final = whole().eval()
         notes = {
             "epochs": float(loop.epoch),
