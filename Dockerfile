@@ -2,6 +2,8 @@
 #   docker build -t innerloop .                             for the CPU
 #   docker build -t innerloop --build-arg TORCH=cuda .      for NVIDIA GPUs
 FROM python:3.11-slim AS builder
+# For the calls of models/native; without a compiler they would be left out.
+RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN python3 -m venv /srv/innerloop
 WORKDIR /build

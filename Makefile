@@ -41,18 +41,20 @@ rectools: .venv/bin/python
 	.venv-rectools/bin/pip install -q -c constraints.txt 'rectools[torch]' 'numpy<2'
 
 clean:
-	rm -rf .venv .venv-rectools build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-rectools build dist *.egg-info models/*.so .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find app models tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
 	$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info < (3, 14) or sys.exit("innerloop needs Python 3.11, 3.12 or 3.13: make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
 
-# The stamps: what `serve` needs, and what development needs on top. Both go again when a dependency changes.
-.venv/.local: pyproject.toml constraints.txt | .venv/bin/python
+# The stamps: what `serve` needs, and what development needs on top. Both go again when a dependency or the C changes.
+SOURCES := pyproject.toml constraints.txt $(wildcard models/native/*)
+
+.venv/.local: $(SOURCES) | .venv/bin/python
 	$(BIN)/pip install -q -c constraints.txt -e '.[local]'
 	touch $@
 
-.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+.venv/.dev: $(SOURCES) | .venv/bin/python
 	$(BIN)/pip install -q -c constraints.txt -e '.[dev]'
 	touch $@ .venv/.local

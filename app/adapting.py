@@ -13,12 +13,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.support import Events, Rows
-from models.episode import History, pack
+from models.compiled import Compiled
 from models.learner import Learner
 from models.traced import Traced
 
 SLOTS = 800
-"""Events adapted to at once, about: what the caches hold. Users are padded to the longest among them."""
+"""Events traced at once, about: what the caches hold. Users are padded to the longest among them."""
+
+MANY = 1 << 16
+"""Events that one compiled call is given at the most, which takes user after user as they are."""
 
 Vector = NDArray[np.float32]
 """A user, (r,)."""
@@ -31,14 +34,20 @@ class Adapting:
     """One learner's. It knows no user: what is known of one is given with each call."""
 
     def __init__(self, learner: Learner) -> None:
-        self._traced = Traced(learner)
         self._length = learner.config.length
+        self._course = Compiled(learner) if Compiled.possible(learner) else Traced(learner)
+
+    @property
+    def compiled(self) -> bool:
+        """Whether it is done by compiled calls, which take a few users within tenths of a millisecond."""
+        return isinstance(self._course, Compiled)
 
     def prior(self, items: Tensor) -> Vector:
         """The vector of a user without a history, (r,)."""
-        nobody = pack([History(*(np.zeros(0, np.int64),) * 2, np.zeros(0, np.float32))], 1)
-        users, _ = self._traced.follow(items, nobody)
-        first: Vector = _array(users)[0]
+        nothing = np.zeros(0, np.int64)
+        nobody = Events(nothing, nothing, nothing, np.zeros(0, np.float32), *(np.ones(1, np.bool_),) * 2)
+        users, _ = self._follow(items, nobody, [0], np.zeros(1, np.int64), None)
+        first: Vector = users[0]
         return first
 
     def adapt(
@@ -68,36 +77,45 @@ class Adapting:
                 if counts[at]:
                     others.append(at)
         for group in (followed, others):
-            for part in _alike(group, counts, self._length):
-                support = events.support(part, self._length)
-                lead = _lead([trails[at] for at in part], support.rows.shape[1] - 1) if group is followed else None
-                users, left = self._traced.follow(items, support, lead)
-                made, behind = _array(users), _array(left)
-                for row, at in enumerate(part):
-                    vectors[at] = made[row]
+            for part in _alike(group, counts, self._length, MANY if self.compiled else SLOTS):
+                lead = [trail for at in part if (trail := trails[at]) is not None] if group is followed else None
+                users, left = self._follow(items, events, part, counts, lead)
+                for at, user, trail in zip(part, users, left, strict=True):
+                    vectors[at] = user
                     lasts = counts[at] < self._length and events.ordered[at]
-                    trails[at] = behind[row, len(behind[row]) - counts[at] :].copy() if lasts else None
+                    trails[at] = trail.copy() if lasts else None
+
+    def _follow(
+        self, items: Tensor, events: Events, part: Sequence[int], counts: Rows, lead: Sequence[Trail] | None
+    ) -> tuple[NDArray[np.float32], list[Trail]]:
+        """Vectors, (B, r), and trails of the queries at these places; `lead`: those of all events but the newest."""
+        if isinstance(self._course, Compiled):
+            seen = np.minimum(counts[part], self._length)
+            ends = seen.cumsum()
+            known = None if lead is None else np.concatenate(lead)
+            users, trails = self._course.follow(
+                items, *events[1:4], events.ordered[part], counts.cumsum()[part] - seen, seen, known
+            )
+            return users, [trails[end - count : end] for end, count in zip(ends.tolist(), seen.tolist(), strict=True)]
+        support = events.support(part, self._length)
+        before = None if lead is None else _padded(lead, support.rows.shape[1] - 1)
+        vectors, padded = (tensor.cpu().numpy() for tensor in self._course.follow(items, support, before))
+        size = padded.shape[1]
+        return vectors, [padded[row, max(size - int(counts[at]), 0) :] for row, at in enumerate(part)]
 
 
-def _alike(places: Sequence[int], counts: Rows, length: int) -> Iterator[list[int]]:
-    """Those with about as many events together, the longest first, as many as fit into SLOTS."""
+def _alike(places: Sequence[int], counts: Rows, length: int, slots: int) -> Iterator[list[int]]:
+    """Those with about as many events together, the longest first, as many as fit into so many slots."""
     left = sorted(places, key=counts.__getitem__)
     while left:
-        together = max(1, SLOTS // min(int(counts[left[-1]]), length))
+        together = max(1, slots // min(int(counts[left[-1]]), length))
         left, part = left[:-together], left[-together:]
         yield part
 
 
-def _array(tensor: Tensor) -> NDArray[np.float32]:
-    """On the CPU."""
-    found: NDArray[np.float32] = tensor.cpu().numpy()
-    return found
-
-
-def _lead(trails: Sequence[Trail | None], size: int) -> Tensor:
+def _padded(trails: Sequence[Trail], size: int) -> Tensor:
     """Trails, the newest event last, (B, size, (blocks - 1) d); zero before the first."""
-    found = [trail for trail in trails if trail is not None]
-    lead = np.zeros((len(found), size, found[0].shape[1]), np.float32)
-    for row, trail in zip(lead, found, strict=True):
+    lead = np.zeros((len(trails), size, trails[0].shape[1]), np.float32)
+    for row, trail in zip(lead, trails, strict=True):
         row[size - len(trail) :] = trail
     return torch.from_numpy(lead)

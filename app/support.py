@@ -95,10 +95,8 @@ def _pairs(queries: Sequence[Query], histories: Sequence[UserHistory | None]) ->
 
 def _ordered(times: NDArray[np.float64], counts: Rows) -> NDArray[np.bool_]:
     """`app.event.in_order` for each of the B runs of `counts`, (B,), in `times`."""
-    ends = np.cumsum(counts)
-    several = counts > 1
-    differs = np.zeros(len(times) + 1, np.int64)
-    differs[2:] = np.cumsum(times[1:] != times[:-1])  # changes of time before each place
-    ordered = np.ones(len(counts), np.bool_)
-    ordered[several] = differs[ends[several]] > differs[(ends - counts + 1)[several]]
+    ends = counts.cumsum()
+    changed = (times[1:] != times[:-1]).nonzero()[0] + 1  # the places of another time than that before
+    within = changed.searchsorted(ends) - changed.searchsorted(ends - counts + 1)
+    ordered: NDArray[np.bool_] = (within > 0) | (counts < 2)
     return ordered

@@ -7,17 +7,20 @@ from torch import Tensor
 
 from models.halved import Halved
 from models.index import Exact, Index
+from models.library import library
+from models.panels import Panels
 from models.quantised import Quantised
 
 LARGE = 200_000
-"""Items from which on two goes are faster, on a processor; below, a whole batch's float32 scores are nearly as quick.
+"""Items from which on two goes are faster, on a processor, for a batch; for one query from 400,000 on.
 On a GPU it has not been measured: there the scores of a batch would not be held whole."""
 
 
 def index_for(vectors: Tensor, biases: Tensor) -> Index:
     """The fastest index for a catalogue of this size, vectors (N, d) and biases (N,), on the device they are on."""
-    if len(biases) < LARGE or not vectors.shape[1]:
-        return Exact(vectors, biases)
+    large = len(biases) >= LARGE and vectors.shape[1] > 0
     if vectors.device.type != "cpu":
-        return Halved(vectors, biases)
-    return Quantised(vectors, biases) if hasattr(torch, "_int_mm") else Exact(vectors, biases)
+        return Halved(vectors, biases) if large else Exact(vectors, biases)
+    if large and hasattr(torch, "_int_mm"):
+        return Quantised(vectors, biases)
+    return Exact(vectors, biases) if library() is None else Panels(vectors, biases)

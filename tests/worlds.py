@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 
 from app.served import Served
 from models import snapshot
+from models.compiled import Compiled
 from models.item import Item
 from models.learner import Learner, LearnerConfig
+from models.library import library
 from models.snapshot import POPULARITY, Snapshot
+from models.traced import Traced
 from models.words import Words
 
 CONTENT_MODEL = "test-model"
 CONTENT_WIDTH = 24
 SHELVES = 5
+COURSE = Traced if library() is None else Compiled
+"""What adapts in a service on this machine's CPU."""
 
 
 def content_of(count: int, seed: int = 0, width: int = CONTENT_WIDTH) -> NDArray[np.float32]:

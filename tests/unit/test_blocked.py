@@ -11,6 +11,8 @@ from models.blocked import Blocked
 from models.halved import Halved
 from models.index import Barred, Exact, Hits
 from models.indexes import index_for
+from models.library import library
+from models.panels import Panels
 from models.quantised import Quantised
 
 N, B, K = 30_000, 40, 10
@@ -85,12 +87,13 @@ def test_more_queries_than_go_together_and_fewer_rows_than_asked_for(
 
 def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, biases, _ = world
-    assert isinstance(index_for(vectors, biases), Exact)
+    small = Exact if library() is None else Panels
+    assert isinstance(index_for(vectors, biases), small)
     monkeypatch.setattr(indexes, "LARGE", N)
     large = index_for(vectors, biases)
     assert isinstance(large, Quantised)
     assert 32 + 8 < large.bytes_an_item < 32 + 12.5  # biases item by item where neighbours differ: here at both ends
-    assert isinstance(index_for(vectors[:, :0], biases), Exact)
+    assert isinstance(index_for(vectors[:, :0], biases), small)
     assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Halved)
     assert Halved(vectors, biases).bytes_an_item == 2 * 32 + 6
 

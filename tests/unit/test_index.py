@@ -1,4 +1,4 @@
-"""The exact index against a plain sort."""
+"""The exact indexes, of torch and compiled, against a plain sort."""
 
 from __future__ import annotations
 
@@ -7,50 +7,62 @@ import torch
 
 from models import index
 from models.index import Barred, Exact
+from models.library import library
+from models.panels import Panels
+
+Kind = type[Exact] | type[Panels]
+
+
+@pytest.fixture(params=[Exact, Panels])
+def kind(request: pytest.FixtureRequest) -> Kind:
+    if request.param is Panels and library() is None:
+        pytest.skip("there is no compiled library here")
+    chosen: Kind = request.param
+    return chosen
 
 
 def everything(queries: int, items: int) -> torch.Tensor:
     return torch.ones(queries, items, dtype=torch.bool)
 
 
-def test_it_finds_what_a_full_sort_finds() -> None:
+def test_it_finds_what_a_full_sort_finds(kind: Kind) -> None:
     torch.manual_seed(0)
     vectors, biases, users = torch.randn(300, 8), torch.randn(300), torch.randn(7, 8)
     allowed = torch.rand(7, 300) > 0.3
-    hits = Exact(vectors, biases).search(users, allowed, 20)
+    hits = kind(vectors, biases).search(users, allowed, 20)
     truth = (users @ vectors.T + biases).masked_fill(~allowed, -torch.inf).sort(descending=True)
     assert torch.equal(hits.rows, truth.indices[:, :20])
     torch.testing.assert_close(hits.scores, truth.values[:, :20], atol=1 / index.GRID, rtol=0)
     assert hits.scores.dtype == torch.float32
 
 
-def test_ties_go_to_the_lower_row() -> None:
-    hits = Exact(torch.ones(6, 2), torch.tensor([0.0, 0, 0, -1, 0, 3])).search(torch.ones(1, 2), everything(1, 6), 4)
+def test_ties_go_to_the_lower_row(kind: Kind) -> None:
+    hits = kind(torch.ones(6, 2), torch.tensor([0.0, 0, 0, -1, 0, 3])).search(torch.ones(1, 2), everything(1, 6), 4)
     assert hits.rows.tolist() == [[5, 0, 1, 2]]
     assert hits.scores.tolist() == [[5.0, 2.0, 2.0, 2.0]]
 
 
-def test_alone_or_in_a_batch_a_user_gets_the_same() -> None:
+def test_alone_or_in_a_batch_a_user_gets_the_same(kind: Kind) -> None:
     torch.manual_seed(1)
     # Each item five times, at five places in memory, and scores that are quarters but for rounding: ties everywhere.
     vectors = (torch.randint(-9, 10, (40, 48)) / 3).repeat(5, 1)
     users = torch.randint(-9, 10, (33, 48)) * 0.75
-    exact = Exact(vectors, torch.zeros(200))
+    exact = kind(vectors, torch.zeros(200))
     together = exact.search(users, everything(33, 200), 12)
     alone = [exact.search(user[None], everything(1, 200), 12) for user in users]
     assert sum(not torch.equal(one.rows[0], rows) for one, rows in zip(alone, together.rows, strict=True)) == 0
 
 
-def test_fewer_than_asked_for_ends_in_nothing() -> None:
-    exact = Exact(torch.eye(3), torch.tensor([-9.0, -8.0, -7.0]))
+def test_fewer_than_asked_for_ends_in_nothing(kind: Kind) -> None:
+    exact = kind(torch.eye(3), torch.tensor([-9.0, -8.0, -7.0]))
     allowed = torch.tensor([[True, False, True], [False, False, False]])
     hits = exact.search(torch.zeros(2, 3), allowed, 5)
     assert hits.rows.tolist() == [[2, 0, -1], [-1, -1, -1]]
     assert hits.scores.tolist() == [[-7.0, -9.0, -torch.inf], [-torch.inf] * 3]
 
 
-def test_a_score_that_is_not_a_number_is_never_a_result() -> None:
-    exact = Exact(torch.eye(2), torch.tensor([float("nan"), 0.0]))
+def test_a_score_that_is_not_a_number_is_never_a_result(kind: Kind) -> None:
+    exact = kind(torch.eye(2), torch.tensor([float("nan"), 0.0]))
     assert exact.search(torch.tensor([[1.0, 1e38], [0.0, 1.0]]), everything(2, 2), 2).rows.tolist() == [[1, -1]] * 2
 
 
@@ -62,20 +74,20 @@ def test_a_batch_too_large_to_score_at_once_is_cut(monkeypatch: pytest.MonkeyPat
     assert torch.equal(exact.search(users, allowed, 5).rows, whole.rows)
 
 
-def test_an_index_without_vectors_ranks_by_bias_alone() -> None:
-    hits = Exact(torch.zeros(3, 0), torch.tensor([1.0, 3.0, 2.0])).search(torch.zeros(2, 0), everything(2, 3), 2)
+def test_an_index_without_vectors_ranks_by_bias_alone(kind: Kind) -> None:
+    hits = kind(torch.zeros(3, 0), torch.tensor([1.0, 3.0, 2.0])).search(torch.zeros(2, 0), everything(2, 3), 2)
     assert hits.rows.tolist() == [[1, 2], [1, 2]]
 
 
 @pytest.mark.parametrize("count", [700, 4096, 10_001])
-def test_by_blocks_it_finds_what_a_full_sort_finds(count: int) -> None:
+def test_by_blocks_it_finds_what_a_full_sort_finds(kind: Kind, count: int) -> None:
     torch.manual_seed(3)
     vectors, biases, users = torch.randn(count, 8), torch.randn(count), torch.randn(20, 8)
     biases[::7] = -torch.inf
     barred = Barred(torch.arange(20).repeat_interleave(30), torch.randint(count, (600,)))
     allowed = torch.rand(20, count) > 0.3
     for mask in (None, allowed):
-        hits = Exact(vectors, biases).search(users, mask, 15, barred)
+        hits = kind(vectors, biases).search(users, mask, 15, barred)
         scores = users @ vectors.T + biases
         scores[barred.queries, barred.rows] = -torch.inf
         truth = scores if mask is None else scores.masked_fill(~mask, -torch.inf)
@@ -83,25 +95,25 @@ def test_by_blocks_it_finds_what_a_full_sort_finds(count: int) -> None:
         torch.testing.assert_close(truth.gather(1, hits.rows), hits.scores, atol=1 / index.GRID, rtol=0)
 
 
-def test_by_blocks_ties_still_go_to_the_lower_row() -> None:
+def test_by_blocks_ties_still_go_to_the_lower_row(kind: Kind) -> None:
     torch.manual_seed(4)
     # Scores of few different values: far more rows are equal than blocks are ranked.
     vectors, users = torch.randint(0, 3, (5000, 2)).float(), torch.randint(0, 3, (9, 2)).float()
-    hits = Exact(vectors, torch.zeros(5000)).search(users, None, 12)
+    hits = kind(vectors, torch.zeros(5000)).search(users, None, 12)
     order = (users @ vectors.T).sort(descending=True, stable=True)
     assert torch.equal(hits.rows, order.indices[:, :12])
-    assert torch.equal(Exact(vectors, torch.zeros(5000)).search(users, everything(9, 5000), 12).rows, hits.rows)
+    assert torch.equal(kind(vectors, torch.zeros(5000)).search(users, everything(9, 5000), 12).rows, hits.rows)
 
 
-def test_by_blocks_numbers_that_are_none_hide_nothing() -> None:
+def test_by_blocks_numbers_that_are_none_hide_nothing(kind: Kind) -> None:
     vectors = torch.zeros(5000, 1)
     vectors[4321] = torch.nan
     biases = torch.arange(5000).float()
-    hits = Exact(vectors, biases).search(torch.ones(2, 1), None, 3)
+    hits = kind(vectors, biases).search(torch.ones(2, 1), None, 3)
     assert hits.rows.tolist() == [[4999, 4998, 4997]] * 2
     only = torch.zeros(2, 5000, dtype=torch.bool)
     only[:, 17] = True
-    assert Exact(vectors, biases).search(torch.ones(2, 1), only, 3).rows.tolist() == [[17, -1, -1]] * 2
+    assert kind(vectors, biases).search(torch.ones(2, 1), only, 3).rows.tolist() == [[17, -1, -1]] * 2
 
 
 def test_a_batch_cut_in_parts_keeps_who_is_barred_from_what(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,114 @@
+/*
+ * Exact top K: every item scored, PANEL at a time for up to four queries, and the best of each query kept in order.
+ *
+ * Letters: B queries, N items, r width, K results. Items stand in panels, (N / PANEL, r, PANEL), padded with items whose
+ * bias is -infinity.
+ */
+#include <math.h>
+#include <stdlib.h>
+
+#include "lanes.h"
+
+#define PANEL 64
+#define TOGETHER 4 /* queries whose sums fit into registers */
+#define MOST 64    /* queries a panel is read for at once: their scores of it stay in the first cache */
+
+/* Scores of a panel's items for some queries, (rows, PANEL). */
+INLINE void score(const float *users, int64_t r, const float *panel, const float *biases, float *out, const int rows) {
+    lanes sum[TOGETHER][PANEL / LANES];
+    for (int row = 0; row < rows; row++)
+        for (int w = 0; w < PANEL / LANES; w++) sum[row][w] = load(biases + w * LANES);
+    for (int64_t i = 0; i < r; i++)
+        for (int w = 0; w < PANEL / LANES; w++) {
+            lanes items = load(panel + i * PANEL + w * LANES);
+            for (int row = 0; row < rows; row++) sum[row][w] += users[row * r + i] * items;
+        }
+    for (int row = 0; row < rows; row++)
+        for (int w = 0; w < PANEL / LANES; w++) store(out + row * PANEL + w * LANES, sum[row][w]);
+}
+
+/* What one query has found so far, best first, in steps of 1 / grid. */
+typedef struct {
+    float *steps, worst; /* of the last, once there are k */
+    int64_t *rows, count;
+} Found;
+
+/* Takes in a panel's scores; among equals whoever came first stays first. */
+INLINE void take_in(Found *found, const float *scores, int64_t from, int64_t k, float grid) {
+    const float furthest = 8589934592.0f;
+    int any = 0;
+    for (int64_t i = 0; i < PANEL; i++) any |= scores[i] * grid > found->worst;
+    if (!any) return;
+    for (int64_t i = 0; i < PANEL; i++) {
+        if (!(scores[i] > -INFINITY)) continue; /* barred, or not a number */
+        float steps = rintf(scores[i] * grid);
+        steps = steps < -furthest ? -furthest : steps > furthest ? furthest : steps;
+        if (found->count == k && !(steps > found->worst)) continue;
+        int64_t at = found->count < k ? found->count++ : k - 1;
+        for (; at > 0 && found->steps[at - 1] < steps; at--) {
+            found->steps[at] = found->steps[at - 1];
+            found->rows[at] = found->rows[at - 1];
+        }
+        found->steps[at] = steps;
+        found->rows[at] = from + i;
+        if (found->count == k) found->worst = found->steps[k - 1];
+    }
+}
+
+/*
+ * Rows (B, k) and their scores. `allowed`, (B, N) bytes or NULL, says which may answer; `queries` and `barred`, (pairs),
+ * which single ones may not. The biases are a whole number of panels. 0, or -1 where there is no memory.
+ */
+EVERYWHERE int innerloop_search(int64_t N, int64_t r, const float *panels, const float *biases, int64_t B,
+                                const float *users, const uint8_t *allowed, int64_t pairs, const int64_t *queries,
+                                const int64_t *barred, int64_t k, float grid, int64_t *rows, float *scores) {
+    int64_t count = (N + PANEL - 1) / PANEL;
+    int64_t *next = malloc(sizeof(int64_t) * (count + pairs)); /* a chain of pairs for each panel */
+    if (next == NULL && count + pairs > 0) return -1;
+    int64_t *head = next + pairs;
+    float tile[MOST * PANEL];
+    Found found[MOST];
+    for (int64_t first = 0; first < B; first += MOST) {
+        int64_t many = B - first < MOST ? B - first : MOST;
+        for (int64_t at = 0; at < many; at++)
+            found[at] = (Found){scores + (first + at) * k, -INFINITY, rows + (first + at) * k, 0};
+        for (int64_t panel = 0; panel < count; panel++) head[panel] = -1;
+        for (int64_t pair = 0; pair < pairs; pair++)
+            if (queries[pair] >= first && queries[pair] < first + many) {
+                next[pair] = head[barred[pair] / PANEL];
+                head[barred[pair] / PANEL] = pair;
+            }
+        for (int64_t panel = 0; panel < count; panel++) {
+            int64_t from = panel * PANEL, here = N - from < PANEL ? N - from : PANEL;
+            for (int64_t at = 0; at < many; at += TOGETHER) {
+                const float *asked = users + (first + at) * r, *items = panels + from * r;
+                float *to = tile + at * PANEL;
+                int64_t left = many - at;
+                if (left >= 4) score(asked, r, items, biases + from, to, 4);
+                else if (left == 3) score(asked, r, items, biases + from, to, 3);
+                else if (left == 2) score(asked, r, items, biases + from, to, 2);
+                else score(asked, r, items, biases + from, to, 1);
+            }
+            for (int64_t pair = head[panel]; pair >= 0; pair = next[pair])
+                tile[(queries[pair] - first) * PANEL + barred[pair] - from] = -INFINITY;
+            for (int64_t at = 0; at < many && allowed != NULL; at++)
+                for (int64_t i = 0; i < here; i++)
+                    if (!allowed[(first + at) * N + from + i]) tile[at * PANEL + i] = -INFINITY;
+            for (int64_t at = 0; at < many; at++) take_in(found + at, tile + at * PANEL, from, k, grid);
+        }
+        for (int64_t at = 0; at < many; at++)
+            for (int64_t i = 0; i < k; i++) {
+                int there = i < found[at].count;
+                found[at].steps[i] = there ? found[at].steps[i] / grid : -INFINITY;
+                if (!there) found[at].rows[i] = -1;
+            }
+    }
+    free(next);
+    return 0;
+}
+
+/* Of what is compiled here; a library with another number is of another state of the sources. */
+int innerloop_version(void) { return 2; }
+
+/* Whether this processor has what makes these calls faster than torch's. */
+int innerloop_suits(void) { return SUITS; }

@@ -1,0 +1,73 @@
+"""The compiled calls are there where they can be, and where they cannot be used torch does without them."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import sysconfig
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+
+import pytest
+import torch
+
+from app.adapting import Adapting
+from models import library as library_module
+from models.index import Exact
+from models.indexes import index_for
+from models.library import called, library
+from tests.unit.test_traced import learner
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """The library is looked for again, then and afterwards."""
+    library.cache_clear()
+    yield
+    library.cache_clear()
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("gcc") is None or "x86_64" not in sysconfig.get_platform(),
+    reason="compiled for Linux by gcc, and on x86 for what has AVX2",
+)
+def test_it_was_built_where_it_can_be() -> None:
+    flags = Path("/proc/cpuinfo").read_text()
+    assert (library() is not None) == (" avx2 " in flags and " fma " in flags)
+
+
+@pytest.mark.usefixtures("anew")
+def test_one_of_other_sources_is_left_alone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    if library() is None:
+        pytest.skip("there is no compiled library here")
+    library.cache_clear()
+    monkeypatch.setattr(library_module, "VERSION", -1)
+    assert library() is None
+    assert "install the package again" in caplog.text
+
+
+@pytest.mark.usefixtures("anew")
+@pytest.mark.parametrize("content", ["not a library", None])
+def test_without_one_torch_answers(
+    content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "_native.so"
+    spec = None
+    if content is not None:
+        path.write_text(content)
+        spec = ModuleSpec("models._native", None, origin=str(path))
+    monkeypatch.setattr(library_module, "find_spec", lambda name: spec)
+    assert library() is None
+    assert ("cannot be used" in caplog.text) == (content is not None)
+    assert isinstance(index_for(torch.eye(3), torch.zeros(3)), Exact)
+    vector = Adapting(learner()).prior(torch.zeros(1, 24))
+    assert vector.shape == (24,)
+
+
+def test_a_call_without_memory_says_so() -> None:
+    if library() is None:
+        pytest.skip("there is no compiled library here")
+    huge = 1 << 50  # items: there is no room for as many chains
+    with pytest.raises(MemoryError, match="innerloop_search"):
+        called("innerloop_search", huge, 1, None, None, 0, None, None, 0, None, None, 1, 1.0, None, None)
