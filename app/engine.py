@@ -256,6 +256,8 @@ class Engine:
         known: Sequence[Vector | None] | None = None,
     ) -> Outcome:
         work = partial(served.compute, queries, histories, known or [None] * len(queries), trails)
+        if served.quick(queries, histories):
+            return work()
         return await asyncio.get_running_loop().run_in_executor(self._device_thread, work)
 
     def _drain_seconds(self) -> float:

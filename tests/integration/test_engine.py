@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import AsyncIterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from app.engine import NICE, Engine
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.query import Inline, Query
 from app.served import Served
+from models.library import library
 from tests.stores import Store, held
 from tests.worlds import Seen, served_of, snapshot_of
 
@@ -38,7 +40,10 @@ async def test_each_gets_the_answer_to_its_own_question(engine: Engine, store: S
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priorities of their own")
-async def test_the_thread_of_the_device_makes_way_for_the_event_loop(engine: Engine) -> None:
+async def test_the_thread_of_the_device_makes_way_for_the_event_loop(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Served, "quick", lambda *given: False)
     await engine.ask(Query(history=Inline(["i1"], [0], [np.nan])))
     nice = {
         thread.name: os.getpriority(os.PRIO_PROCESS, thread.native_id)
@@ -47,6 +52,27 @@ async def test_the_thread_of_the_device_makes_way_for_the_event_loop(engine: Eng
     }
     device = next(nice[name] for name in nice if name.startswith("engine"))
     assert device == min(nice["MainThread"] + NICE, 19)
+
+
+@pytest.mark.skipif(library() is None, reason="without compiled calls all go to the thread")
+async def test_few_are_computed_at_once_and_many_by_the_thread(
+    engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: list[bool] = []
+    real = Served.compute
+
+    def noted(self: Served, *given: Any) -> Any:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return real(self, *given)
+
+    monkeypatch.setattr(Served, "compute", noted)
+    store.histories = {"few": [1001] * 200, "many": [1001] * 300}
+    few = await engine.ask(Query(user="few"))
+    await engine.ask(Query(user="many"))
+    await engine.ask(Query(history=Inline(["i1"] * 300, [0] * 300, [np.nan] * 300)))
+    assert threads == [True, False, False]
+    monkeypatch.setattr(Served, "quick", lambda *given: False)
+    assert await engine.ask(Query(user="few")) == few
 
 
 async def test_what_waits_meanwhile_is_one_batch_read_in_one_go(engine: Engine, store: Store, seen: Seen) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -14,22 +15,22 @@ from app.engine import Engine
 from app.query import Entry, Query
 from app.served import Served
 from models.item import Item
-from models.traced import Traced
 from tests.stores import Store, held
-from tests.worlds import Seen, content_of, served_of, snapshot_of
+from tests.worlds import COURSE, Seen, content_of, served_of, snapshot_of
 
 
 @pytest.fixture
 def adapted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Filled with how many users are adapted to, each time any are."""
     sizes: list[int] = []
-    real = Traced.follow
+    real = COURSE.follow
 
-    def counted(self: Traced, vectors: Any, support: Any, *trail: Any) -> Any:
-        sizes.append(len(support.rows))
-        return real(self, vectors, support, *trail)
+    def counted(*given: Any) -> Any:
+        users, trails = real(*given)
+        sizes.append(len(users))
+        return users, trails
 
-    monkeypatch.setattr(Traced, "follow", counted)
+    monkeypatch.setattr(COURSE, "follow", counted)
     return sizes
 
 
@@ -45,6 +46,7 @@ def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
         return compute(self, *given)
 
     monkeypatch.setattr(Served, "compute", slow)
+    monkeypatch.setattr(Served, "quick", lambda *given: False)  # the loop would wait itself
     try:
         yield begun
     finally:
@@ -129,11 +131,11 @@ async def test_a_new_event_goes_on_from_where_the_last_one_led(
     mindful: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     followed: list[bool] = []
-    real = Traced.follow
+    real = COURSE.follow
 
-    def noted(self: Traced, vectors: Any, support: Any, trail: Any = None) -> Any:
-        followed.append(trail is not None)
-        return real(self, vectors, support, trail)
+    def noted(*given: Any) -> Any:
+        followed.append(len(given) == len(signature(real).parameters) and given[-1] is not None)
+        return real(*given)
 
     async def ask() -> bool:
         followed.clear()
@@ -142,7 +144,7 @@ async def test_a_new_event_goes_on_from_where_the_last_one_led(
         assert answer == mindful.served.answer([Query(user="a")], [store.records("a")])[0]
         return way
 
-    monkeypatch.setattr(Traced, "follow", noted)
+    monkeypatch.setattr(COURSE, "follow", noted)
     store.histories = {"a": [1003, 1008]}
     assert not await ask()
     store.histories["a"].append(1030)
