@@ -61,26 +61,26 @@ typedef struct {
 } Learner;
 
 /* e^x, to a few units of the last place (Cephes). */
-INLINE float exponential(float x) {
-    x = x < -87.0f ? -87.0f : x > 88.0f ? 88.0f : x;
-    int32_t whole = (int32_t)(x * 1.44269504f + (x < 0 ? -0.5f : 0.5f)), power = (whole + 127) << 23;
-    float rest = (x - (float)whole * 0.693359375f) + (float)whole * 2.12194440e-4f, y = 1.9875691500e-4f, scale;
+INLINE lanes exponential(lanes x) {
+    x = either(x < -87.0f, all(-87.0f), either(x > 88.0f, all(88.0f), x));
+    wholes power = __builtin_convertvector(x * 1.44269504f + either(x < 0.0f, all(-0.5f), all(0.5f)), wholes);
+    lanes whole = __builtin_convertvector(power, lanes);
+    lanes rest = (x - whole * 0.693359375f) + whole * 2.12194440e-4f, y = all(1.9875691500e-4f);
     y = y * rest + 1.3981999507e-3f;
     y = y * rest + 8.3334519073e-3f;
     y = y * rest + 4.1665795894e-2f;
     y = y * rest + 1.6666665459e-1f;
     y = y * rest + 5.0000001201e-1f;
     y = y * rest * rest + rest + 1.0f;
-    memcpy(&scale, &power, 4);
-    return y * scale;
+    return y * (lanes)((power + 127) << 23);
 }
 
 /* x Phi(x); the error function by Abramowitz & Stegun 7.1.26, to 1.5e-7. */
-INLINE float gelu(float x) {
-    float z = fabsf(x) * HALF, t = 1.0f / (1.0f + 0.3275911f * z);
-    float tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
-    float half = 0.5f * tail * exponential(-z * z); /* of |x| : 1 - Phi(|x|) */
-    return x * (x < 0 ? half : 1.0f - half);
+INLINE lanes gelu(lanes x) {
+    lanes z = either(x < 0.0f, -x, x) * HALF, t = 1.0f / (1.0f + 0.3275911f * z);
+    lanes tail = t * (0.254829592f + t * (-0.284496736f + t * (1.421413741f + t * (-1.453152027f + t * 1.061405429f))));
+    lanes beyond = 0.5f * tail * exponential(-z * z); /* 1 - Phi(|x|) */
+    return x * either(x < 0.0f, beyond, 1.0f - beyond);
 }
 
 INLINE float dot(const float *a, const float *b, int64_t n) {
@@ -107,11 +107,17 @@ INLINE void some(const float *x, int64_t x_step, const float *matrix, const floa
     }
     for (int r = 0; r < rows; r++)
         for (int w = 0; w < wide; w++) {
-            int64_t at = from + w * LANES, left = outputs - at < LANES ? outputs - at : LANES;
-            float here[LANES];
+            int64_t at = from + w * LANES;
+            float *to = y + r * y_step + at, here[LANES];
+            if (outputs - at >= LANES) {
+                if (bias) sum[r][w] += load(bias + at);
+                if (add) sum[r][w] += load(to);
+                store(to, sum[r][w]);
+                continue;
+            }
             store(here, sum[r][w]);
-            float *to = y + r * y_step + at;
-            for (int64_t i = 0; i < left; i++) to[i] = here[i] + (bias ? bias[at + i] : 0.0f) + (add ? to[i] : 0.0f);
+            for (int64_t i = 0; i < outputs - at; i++)
+                to[i] = here[i] + (bias ? bias[at + i] : 0.0f) + (add ? to[i] : 0.0f);
         }
 }
 
@@ -187,7 +193,7 @@ INLINE float coefficients(const float *q, const float *keys, int64_t key_step, i
     for (int64_t t = 0; t < T; t++) m[t] = dot(q, keys + t * key_step, D);
     remaining(strength, fading, ordered, T, w);
     float sum = 0, told = 0;
-    for (int64_t t = 0; t < T; t++) w[t] *= exponential(sharpness * m[t]);
+    for (int64_t t = 0; t < T; t += LANES) store(w + t, load(w + t) * exponential(sharpness * load(m + t)));
     for (int64_t t = 0; t < T; t++) sum += w[t];
     float scale = 1.0f / (sum + shrinkage), eta = K ? steps[(K - 1) * heads + head] : 0.0f;
     for (int64_t t = 0; t < T; t++) {
@@ -212,14 +218,15 @@ INLINE float coefficients(const float *q, const float *keys, int64_t key_step, i
 
 typedef struct {
     float *stream, *normed, *keys, *queries, *related, *averaged, *reading, *mixed, *inner, *line;
-} Room; /* for T events each */
+} Room; /* for T events each; `line` and `inner` are read to the end of their last LANES */
 
 /* One block: reads x (T, d) and overwrites its rows from `first` on with what it makes of them. */
 INLINE void pass(const Learner *of, const Block *block, int64_t T, int64_t first, const float *sign,
                  const float *strength, int ordered, Room *room) {
     int64_t d = of->width, H = of->heads, D = d / H, K = of->steps, L = of->length, R = T - first;
     int64_t wide = (1 + G) * d;
-    float *x = room->stream, *w = room->line, *m = w + T, *c = m + T, *toward = c + T, *rest = toward + D;
+    float *x = room->stream, *w = room->line, *m = w + padded(T), *c = m + padded(T), *toward = c + padded(T);
+    float *rest = toward + D;
     for (int64_t t = 0; t < T; t++) {
         float *normed = room->normed + t * d, *signed_ = room->mixed + t * d;
         rms_norm(x + t * d, block->norm, normed, d);
@@ -260,7 +267,7 @@ INLINE void pass(const Learner *of, const Block *block, int64_t T, int64_t first
     linear(room->reading, wide, block->out, NULL, mixed, d, R, wide, d, block->residual != 0);
     for (int64_t at = 0; at < R; at++) rms_norm(mixed + at * d, block->feed_norm, room->queries + at * d, d);
     linear(room->queries, d, block->up, block->up_bias, room->inner, 4 * d, R, d, 4 * d, 0);
-    for (int64_t i = 0; i < R * 4 * d; i++) room->inner[i] = gelu(room->inner[i]);
+    for (int64_t i = 0; i < R * 4 * d; i += LANES) store(room->inner + i, gelu(load(room->inner + i)));
     linear(room->inner, 4 * d, block->down, block->down_bias, mixed, d, R, 4 * d, d, 1);
 }
 
@@ -295,7 +302,7 @@ EVERYWHERE int innerloop_adapt(const Learner *of, int64_t B, const float *vector
     for (int64_t user = 0; user < B; user++) T = spans[B + user] > T ? spans[B + user] : T;
     int64_t wide = r > d ? r : d;
     int64_t each = d * (4 + of->heads + G + (1 + G) + 4) + 2 + wide; /* numbers an event */
-    float *room = malloc(sizeof(float) * (T * each + 3 * T + 2 * D + 2 * wide));
+    float *room = malloc(sizeof(float) * (T * each + LANES + 3 * padded(T) + 2 * D + 2 * wide));
     if (room == NULL) return -1;
     float *strength = room, *sign = strength + T, *taken = sign + T, *at = taken + T * wide;
     Room own;
@@ -306,9 +313,9 @@ EVERYWHERE int innerloop_adapt(const Learner *of, int64_t B, const float *vector
     own.averaged = at, at += T * d * of->heads;
     own.related = at, at += T * d * G;
     own.reading = at, at += T * d * (1 + G);
-    own.inner = at, at += T * d * 4;
+    own.inner = at, at += T * d * 4 + LANES;
     own.mixed = own.inner; /* free until the layer that needs it */
-    own.line = at, at += 3 * T + 2 * D;
+    own.line = at, at += 3 * padded(T) + 2 * D;
     float *said = at;
     for (int64_t user = 0; user < B; user++) {
         int64_t start = spans[user], n = spans[B + user];

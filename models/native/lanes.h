@@ -8,6 +8,7 @@
 #define LANES 16
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef int32_t wholes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 /* On x86 the loader takes the best of these for the machine it runs on, so that one build serves them all. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
@@ -24,5 +25,7 @@ typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 INLINE lanes load(const float *from) { return *(const lanes *)from; }
 INLINE void store(float *to, lanes x) { *(lanes *)to = x; }
+INLINE lanes all(float x) { return (lanes){0} + x; }
+INLINE lanes either(wholes which, lanes a, lanes b) { return (lanes)((which & (wholes)a) | (~which & (wholes)b)); }
 
 #endif
