@@ -114,7 +114,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         if "tail" in sections:
             section("tail", figures.tail(ours, load, peak, repetitions))
         if "swap" in sections:
-            section("swap", figures.swap(ours, folder / "snapshots", load, peak, version))
+            section("swap", figures.swap(ours, folder / "snapshots", load, peak, version, repetitions))
         if "batch" in sections:
             section("batch", figures.many_users(ours, load, width, repetitions))
         if "start" in sections:

@@ -22,8 +22,9 @@ from models import snapshot
 
 Figure = dict[str, Any]
 QUIET = 1.0  # seconds at a time
-BEFORE_SECONDS = 4.0
-SWAPPED_WITHIN = 90.0  # it may be held back for a minute, from when it is loaded
+STARTED_WITHIN = 4.0  # the generator takes a while
+BEFORE_SECONDS = 5.0
+SWAPPED_WITHIN = 30.0
 
 
 def visit(base: str, users: int) -> None:
@@ -166,46 +167,48 @@ def many_users(ours: Server, load: Load, width: int, repetitions: int, several: 
     return figure
 
 
-def swap(ours: Server, root: Path, load: Load, peak: float, version: str) -> Figure:
-    """A new snapshot under an open loop at half the peak: p99 before it, until it is served, and in that second.
+def swap(ours: Server, root: Path, load: Load, peak: float, version: str, repetitions: int) -> Figure:
+    """New snapshots, one after the other, under an open loop at half the peak: p99 before each and in that second.
 
-    It is written beforehand: who trains and writes snapshots is another process, as a rule on other cores.
+    They are written beforehand: who trains and writes snapshots is another process, as a rule on other cores.
 
     Raises:
-        RuntimeError: it was not served in SWAPPED_WITHIN.
+        RuntimeError: one was not served in SWAPPED_WITHIN.
     """
-    newer = world.write(root, load.items, seed=1, parent=version)
+    newer = [world.write(root, load.items, seed=1 + number, parent=version) for number in range(repetitions)]
     visit(ours.base, load.users)
     recordings: list[Recording] = []
-    whole = replace(load, seconds=BEFORE_SECONDS + SWAPPED_WITHIN + 4)
+    whole = replace(load, seconds=STARTED_WITHIN + repetitions * (BEFORE_SECONDS + SWAPPED_WITHIN))
     driver = threading.Thread(target=lambda: recordings.append(open_loop(ours.port, whole, 0.5 * peak)))
     driver.start()
-    time.sleep(BEFORE_SECONDS + 4)  # the generator takes a while to start
-    published = time.perf_counter()
-    snapshot.publish(root, newer)
+    time.sleep(STARTED_WITHIN)
+    moments = []
     with httpx.Client(base_url=ours.base, timeout=10) as client:
-        while client.get("/model").json()["version"] != newer:
-            if time.perf_counter() - published > SWAPPED_WITHIN:
-                raise RuntimeError(f"the new snapshot was not served within {SWAPPED_WITHIN:g} s")
-            time.sleep(0.05)
-    swapped = time.perf_counter()
+        for each in newer:
+            time.sleep(BEFORE_SECONDS)
+            published = time.perf_counter()
+            snapshot.publish(root, each)
+            while client.get("/model").json()["version"] != each:
+                if time.perf_counter() - published > SWAPPED_WITHIN:
+                    raise RuntimeError(f"the new snapshot was not served within {SWAPPED_WITHIN:g} s")
+                time.sleep(0.05)
+            moments.append((published, time.perf_counter()))
     driver.join()
     came = recordings[0]
-    before, preparing = came.between(published - BEFORE_SECONDS, published), came.between(published, swapped - 0.5)
-    second, after = came.between(swapped - 0.5, swapped + 0.5), came.between(swapped + 0.5, swapped + 2)
-    return {
-        "rate": 0.5 * peak,
-        "seconds until served": swapped - published,
-        "before": before,
-        "preparing": preparing,
-        "that second": second,
-        "after": after,
-        "failed": came.faults,
-        "late": came.whole().late,
-        "p99 against before": second["p99"] / before["p99"],
-        "p99 against before, preparing": preparing["p99"] / before["p99"],
-        "p99 against before, after": after["p99"] / before["p99"],
-    }
+    swaps: list[dict[str, Any]] = [
+        {
+            "seconds until served": swapped - published,
+            "before": came.between(published - BEFORE_SECONDS + 1, published),
+            "preparing": came.between(published, swapped - 0.5),
+            "that second": came.between(swapped - 0.5, swapped + 0.5),
+            "after": came.between(swapped + 0.5, swapped + 2),
+        }
+        for published, swapped in moments
+    ]
+    found: Figure = {"rate": 0.5 * peak, "swaps": swaps, "failed": came.faults, "late": came.whole().late}
+    for name in ("preparing", "that second", "after"):
+        found[f"p99 against before, {name}"] = ratio(*([each[at]["p99"] for each in swaps] for at in (name, "before")))
+    return found
 
 
 def _beside(found: Mapping[str, Sequence[Closed]], ours: str, value: Callable[[Closed], float]) -> Figure:

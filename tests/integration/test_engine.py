@@ -66,10 +66,10 @@ async def test_few_are_computed_at_once_and_many_by_the_thread(
         return real(self, *given)
 
     monkeypatch.setattr(Served, "compute", noted)
-    store.histories = {"few": [1001] * 200, "many": [1001] * 300}
+    store.histories = {"few": [1001] * 200, "many": [1001] * 600}
     few = await engine.ask(Query(user="few"))
     await engine.ask(Query(user="many"))
-    await engine.ask(Query(history=Inline(["i1"] * 300, [0] * 300, [np.nan] * 300)))
+    await engine.ask(Query(history=Inline(["i1"] * 600, [0] * 600, [np.nan] * 600)))
     assert threads == [True, False, False]
     monkeypatch.setattr(Served, "quick", lambda *given: False)
     assert await engine.ask(Query(user="few")) == few
