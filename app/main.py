@@ -38,7 +38,7 @@ Send what users do to `POST /events`; ask `/recommend` and the answer has taken 
 Errors are `application/problem+json` (RFC 9457) and name the field at fault."""
 
 LAG_SECONDS = 5.0
-COLLECTIONS = 20_000, 20, 100
+COLLECTIONS = 5_000, 1_000, 100
 """Python's usual thresholds look at everyone who is remembered again and again, 15 ms at a time; what these let pass is
 hardly ever garbage, for here nearly all goes with its last reference."""
 

@@ -11,6 +11,7 @@ import random
 import time
 from collections import deque
 from dataclasses import dataclass
+from multiprocessing.synchronize import Barrier
 from typing import cast
 
 import numpy as np
@@ -100,7 +101,8 @@ class Recording:
 
 def open_loop(port: int, load: Load, rate: float, processes: int = 2) -> Recording:
     """Load a local server at `rate` requests a second, from several processes with `load.connections` in all."""
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(processes, initializer=_meet, initargs=(context.Barrier(processes),)) as pool:
         share = [
             (port, load, rate / processes, max(1, load.connections // processes), seed) for seed in range(processes)
         ]
@@ -108,6 +110,14 @@ def open_loop(port: int, load: Load, rate: float, processes: int = 2) -> Recordi
     answers = np.concatenate([np.array(found).reshape(-1, 2) for found, _, _ in parts])
     meant, faults = sum(part[1] for part in parts), sum(part[2] for part in parts)
     return Recording(answers[:, 0], answers[:, 1], load.seconds, meant, faults)
+
+
+_everyone: list[Barrier] = []
+
+
+def _meet(barrier: Barrier) -> None:
+    """Remember where to wait for the other processes: one that still starts would load the machine, not the server."""
+    _everyone.append(barrier)
 
 
 def _generate(
@@ -130,6 +140,7 @@ async def _drive(
         (await loop.create_connection(lambda: Connection(free, queue, found), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
+    await loop.run_in_executor(None, _everyone[-1].wait)
     start = time.perf_counter() + 0.05
     for after, request in plan:
         due = start + after
