@@ -1,7 +1,8 @@
 """The engine: a queue, a loop that reads, and a loop that owns the device.
 
 What waits when the reader falls idle is read together; who is known by that version of the history is answered at once.
-The others are computed together when the device falls idle, on the one thread that uses it.
+The others are computed together when the device falls idle: few by compiled calls on the loop itself, as another thread
+would take longer to win the interpreter, more on the one thread that uses the device.
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ hardly ever garbage, for here nearly all goes with its last reference."""
 
 SWITCH_SECONDS = 1e-4
 """How long a thread that wants the interpreter waits before it is given way to. A busy event loop lets go between its
-callbacks but takes it back before another thread has woken: the device's waits this long at every turn, of which
-adapting has about ten. With Python's own 5 ms whoever is known waits less and a new event costs nearly twice as much:
-p50 2.0 and p99 57 ms under load, where this gave 5.0 and 33."""
+callbacks but takes it back before another thread has woken: the device's waits this long at every turn. With Python's
+own 5 ms, where adapting is traced and had about ten turns, whoever was known waited less and a new event cost nearly
+twice as much: p50 2.0 and p99 57 ms under load, where this gave 5.0 and 33."""
 DAY = 86_400
 
 
