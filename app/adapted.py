@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from app.event import RECORD, UserHistory
 from app.query import Answer, Query
 
-TRAIL_BYTES = 48 * 2**20
-"""What trails may take in all: those of 7,000 users with 25 events each, at 276 bytes an event with its record."""
+TRAIL_BYTES = 96 * 2**20
+"""What trails may take in all: those of 14,000 users with 25 events each, at 276 bytes an event with its record."""
 
 
 @dataclass(frozen=True, slots=True)
