@@ -24,7 +24,7 @@ Read = Callable[[Sequence[str]], Awaitable[Sequence[UserHistory]]]
 """Reads the stored histories of users, in their order. May swap in a newer `Served` before it returns."""
 
 Compute = Callable[[Served, Sequence[Query], Sequence[UserHistory], Sequence[Trail | None]], Awaitable[Outcome]]
-"""On the device, in turn with everyone else."""
+"""On the device, or on the loop where that is quick."""
 
 
 class Acquaintance:

@@ -185,6 +185,7 @@ class Engine:
                 except Exception as error:
                     log.exception("a batch of %d queries failed", len(self._computing))
                     fail(self._computing, error)
+                await asyncio.sleep(0)  # a batch that the loop computed itself is answered before the next
             elif reader.done():
                 return
             else:
@@ -256,9 +257,10 @@ class Engine:
         trails: Sequence[Trail | None],
         known: Sequence[Vector | None] | None = None,
     ) -> Outcome:
-        work = partial(served.compute, queries, histories, known or [None] * len(queries), trails)
-        if served.quick(queries, histories):
-            return work()
+        known = known or [None] * len(queries)
+        if served.quick(queries, histories, known, trails):
+            return served.compute(queries, histories, known, trails)
+        work = partial(served.compute, queries, histories, known, trails)
         return await asyncio.get_running_loop().run_in_executor(self._device_thread, work)
 
     def _drain_seconds(self) -> float:

@@ -39,7 +39,7 @@ Errors are `application/problem+json` (RFC 9457) and name the field at fault."""
 
 LAG_SECONDS = 5.0
 COLLECTIONS = 5_000, 1_000, 100
-"""Python's usual thresholds look at everyone who is remembered again and again, 15 ms at a time; what these let pass is
+"""Python's usual thresholds look at everyone who is remembered again and again, 20 ms at a time; what these let pass is
 hardly ever garbage, for here nearly all goes with its last reference."""
 
 SWITCH_SECONDS = 1e-4

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from app.adapting import Adapting, Trail, Vector
-from app.event import RECORD, UserHistory
+from app.effort import effort
+from app.event import UserHistory
 from app.query import Answer, Entry, Query
 from app.support import Events, Rows, decode
 from models.index import Barred, Index
@@ -25,10 +26,12 @@ from models.indexes import index_for
 from models.interaction import RatingScale
 from models.item import Item
 from models.learner import Learner
+from models.panels import Panels
 from models.snapshot import POPULARITY, Manifest, Snapshot
 
-QUICK_SCORES, QUICK_EVENTS = 1 << 18, 512
-"""What is scored and adapted to within about a millisecond by compiled calls."""
+QUICK = 3e-3
+"""Seconds that the event loop may spend on a batch itself. Under load another thread takes up to 5 ms longer to win the
+interpreter back again and again, meanwhile more come to wait, and their batch takes longer still."""
 
 UNKNOWN = -1
 """The version of a catalogue that could not be read."""
@@ -117,12 +120,16 @@ class Served:
         """The same snapshot with the catalogue in another state."""
         return Served(self.learner, self.snapshot, put, handles, catalogue_version, self._expected, self._adapting)
 
-    def quick(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> bool:
-        """Whether these are answered sooner than another thread would win the interpreter to begin with them."""
-        if not self._adapting.compiled or len(queries) * len(self.items) > QUICK_SCORES:
-            return False
-        stored = sum(len(history.packed) for history in histories if history is not None) // RECORD.itemsize
-        return stored + sum(len(query.history.items) for query in queries if query.history is not None) <= QUICK_EVENTS
+    def quick(
+        self,
+        queries: Sequence[Query],
+        histories: Sequence[UserHistory | None],
+        known: Sequence[Vector | None],
+        trails: Sequence[Trail | None],
+    ) -> bool:
+        """Whether `compute` is done with these sooner than another thread would begin."""
+        compiled = self._adapting.compiled and isinstance(self._by_taste, Panels)
+        return compiled and effort(queries, histories, known, trails, len(self.items)) <= QUICK
 
     def answer(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> list[Answer]:
         """As `compute`, the answers alone."""

@@ -5,7 +5,6 @@ Letters: B queries, P events of all of them, T slots.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,8 +18,6 @@ from models.episode import Support
 from models.interaction import KINDS, RatingScale
 
 Rows = NDArray[np.int64]
-
-_NAN = math.nan
 
 
 class Events(NamedTuple):

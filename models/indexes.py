@@ -12,7 +12,7 @@ from models.panels import Panels
 from models.quantised import Quantised
 
 LARGE = 200_000
-"""Items from which on two goes are faster, on a processor, for a batch; for one query from 400,000 on.
+"""Items from which on two goes are faster, on a processor, for a batch of 16 or more.
 On a GPU it has not been measured: there the scores of a batch would not be held whole."""
 
 

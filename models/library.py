@@ -1,6 +1,7 @@
 """The calls compiled from `models/native`: built where the package is installed, if a C compiler is at hand there.
 
-Where there are none, torch does the same in more steps: `models.traced`, `models.index`.
+On x86 that must be gcc 12 or later with glibc, and the processor have AVX2: else torch is faster. Where there are none,
+torch does the same in more steps: `models.traced`, `models.index`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,10 @@ def library() -> ctypes.CDLL | None:
         return None
     for name, given in _CALLS.items():
         getattr(found, name).argtypes = given
-    return found if suits else None
+    if not suits:
+        log.info("%s is not used: torch is faster on this processor, or than what this compiler made", spec.origin)
+        return None
+    return found
 
 
 def place(array: NDArray[Any]) -> int:

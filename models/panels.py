@@ -33,6 +33,8 @@ class Panels:
         """See `models.index.Index`. K is `k`, or N where that is less; a score that is no number is not allowed."""
         B, d = users.shape
         k = min(k, self.count)
+        if k < 1:
+            return Hits(torch.empty(B, 0, dtype=torch.int64), torch.empty(B, 0))
         rows, scores = np.empty((B, k), np.int64), np.empty((B, k), np.float32)
         users = users.contiguous()
         allowed = None if allowed is None else allowed.contiguous()

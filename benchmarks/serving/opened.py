@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks.serving.closed import Load
 
 WARM_SECONDS = 0.5
+STARTED_WITHIN = 60.0  # seconds that the processes wait for one another
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ async def _drive(
         (await loop.create_connection(lambda: Connection(free, queue, found), "127.0.0.1", port))[1]
         for _ in range(connections)
     ]
-    await loop.run_in_executor(None, _everyone[-1].wait)
+    await loop.run_in_executor(None, _everyone[-1].wait, STARTED_WITHIN)
     start = time.perf_counter() + 0.05
     for after, request in plan:
         due = start + after

@@ -37,7 +37,10 @@ typedef struct {
 INLINE void take_in(Found *found, const float *scores, int64_t from, int64_t k, float grid) {
     const float furthest = 8589934592.0f;
     int any = 0;
-    for (int64_t i = 0; i < PANEL; i++) any |= scores[i] * grid > found->worst;
+    if (found->count < k)
+        any = 1;
+    else
+        for (int64_t i = 0; i < PANEL; i++) any |= scores[i] * grid > found->worst;
     if (!any) return;
     for (int64_t i = 0; i < PANEL; i++) {
         if (!(scores[i] > -INFINITY)) continue; /* barred, or not a number */

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app import served as served_module
 from app.engine import NICE, Engine
 from app.errors import NotReady, Overloaded, StoreUnavailable
 from app.query import Inline, Query
@@ -66,13 +67,36 @@ async def test_few_are_computed_at_once_and_many_by_the_thread(
         return real(self, *given)
 
     monkeypatch.setattr(Served, "compute", noted)
-    store.histories = {"few": [1001] * 200, "many": [1001] * 600}
+    store.histories = {"few": [1001] * 200, "many": [1001] * 2000}
     few = await engine.ask(Query(user="few"))
     await engine.ask(Query(user="many"))
-    await engine.ask(Query(history=Inline(["i1"] * 600, [0] * 600, [np.nan] * 600)))
+    await engine.ask(Query(history=Inline(["i1"] * 2000, [0] * 2000, [np.nan] * 2000)))
     assert threads == [True, False, False]
-    monkeypatch.setattr(Served, "quick", lambda *given: False)
+    monkeypatch.setattr(served_module, "QUICK", 0.0)
     assert await engine.ask(Query(user="few")) == few
+    assert not threads[-1]
+
+
+@pytest.mark.skipif(library() is None, reason="without compiled calls all go to the thread")
+async def test_between_batches_on_the_loop_answers_go_out(
+    engine: Engine, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered: list[int] = []
+    before: list[int] = []
+    real = Served.compute
+
+    def noted(self: Served, *given: Any) -> Any:
+        before.append(len(answered))
+        return real(self, *given)
+
+    async def ask(number: int) -> None:
+        await engine.ask(Query(user=str(number)))
+        answered.append(number)
+
+    monkeypatch.setattr(Served, "compute", noted)
+    store.histories = {str(number): [1001] for number in range(6)}
+    await asyncio.gather(*(ask(number) for number in range(6)))
+    assert before == [0, 4]
 
 
 async def test_what_waits_meanwhile_is_one_batch_read_in_one_go(engine: Engine, store: Store, seen: Seen) -> None:

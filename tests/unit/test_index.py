@@ -121,3 +121,15 @@ def test_a_batch_cut_in_parts_keeps_who_is_barred_from_what(monkeypatch: pytest.
     barred = Barred(torch.tensor([0, 3, 6, 6]), torch.tensor([39, 39, 39, 38]))
     monkeypatch.setattr(index, "_CHUNK", 80)
     assert exact.search(users, None, 1, barred).rows.T.tolist() == [[38, 39, 39, 38, 39, 39, 37]]
+
+
+def test_none_asked_for_is_an_empty_answer(kind: Kind) -> None:
+    hits = kind(torch.eye(3), torch.zeros(3)).search(torch.zeros(2, 3), None, 0)
+    assert hits.rows.shape == hits.scores.shape == (2, 0)
+
+
+def test_scores_beyond_the_grid_are_answered(kind: Kind) -> None:
+    vectors, biases = torch.zeros(130, 1), torch.full((130,), -torch.inf)
+    biases[70], biases[129] = -2e38, -1e38
+    hits = kind(vectors, biases).search(torch.zeros(1, 1), None, 3)
+    assert hits.rows.tolist() == [[70, 129, -1]]  # both beyond what is told apart

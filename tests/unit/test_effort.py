@@ -1,0 +1,29 @@
+"""The longer a batch takes, the more effort it is said to be; what is known costs none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.effort import BATCH, effort
+from app.event import RECORD, UserHistory
+from app.query import Inline, Query
+
+NOBODY = UserHistory(0, b"")
+TWENTY = UserHistory(1, bytes(20 * RECORD.itemsize))
+
+
+def one(query: Query, history: UserHistory | None = NOBODY, *, known: bool = False, led: bool = False) -> float:
+    vector, trail = np.zeros(4, np.float32), np.zeros((19, 4), np.float32)
+    return effort([query], [history], [vector if known else None], [trail if led else None], 1000)
+
+
+def test_it_grows_with_all_that_takes_time() -> None:
+    user = Query(user="a")
+    nothing = one(user)
+    assert nothing > BATCH
+    assert nothing == one(user, TWENTY, known=True) < one(user, TWENTY, led=True) < one(user, TWENTY)
+    assert nothing < one(Query(history=Inline(["i"] * 20, [0] * 20, [np.nan] * 20)), None)
+    for asked in ({"exclude": ["i"]}, {"candidates": ["i"]}, {"categories": ["c"]}):
+        assert nothing < one(Query(user="a", **asked))
+    assert effort([user], [NOBODY], [None], [None], 2000) > nothing
+    assert effort([user] * 2, [NOBODY] * 2, [None] * 2, [None] * 2, 1000) > nothing
