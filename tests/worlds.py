@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -27,6 +28,12 @@ CONTENT_WIDTH = 24
 SHELVES = 5
 COURSE = Traced if library() is None else Compiled
 """What adapts in a service on this machine's CPU."""
+
+
+def need_library() -> None:
+    """Skip where no C compiler was at hand: torch does the same there, and the tests of that run everywhere."""
+    if library() is None:
+        pytest.skip("there is no compiled library here")
 
 
 def content_of(count: int, seed: int = 0, width: int = CONTENT_WIDTH) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models.dataset import Columns, Dataset, DatasetError, read
+from models.dataset import Columns, Dataset, read
 from models.interaction import KINDS
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC).timestamp()
@@ -287,37 +287,3 @@ def test_the_checksum_is_of_the_contents(tmp_path: Path) -> None:
     same = read(written(tmp_path / "2" / "a.csv", "user,item\na,x\n")).checksum
     other = read(written(tmp_path / "3" / "a.csv", "user,item\na,y\n")).checksum
     assert one == same != other
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "says"),
-    [
-        ("a.csv", "who,what\na,x\n", ["no column was recognised as the user", "who, what", "user,item,rating"]),
-        ("a.csv", "user,what\na,x\n", ["no column was recognised as the item", "user, what"]),
-        ("a.csv", "user,item,rating\na,x,lots\n", ["no valid row", "a.csv:2", "'lots'"]),
-        ("a.csv", "user,item\n", ["no valid row", "no rows"]),
-        ("a.csv", "", ["empty"]),
-        ("a.csv", "\0\1\2", ["not text"]),
-        ("a.jsonl", "nonsense\n", ["no line is a JSON object"]),
-        ("a.parquet", "nonsense", ["not a readable Parquet file"]),
-        ("a.xlsx", "x", ["'.xlsx' is no known format", ".parquet"]),
-        ("a.inter", "user_id:token\n1\n", ["no column was recognised as the item"]),
-    ],
-)
-def test_what_cannot_be_read_says_what_was_expected(tmp_path: Path, name: str, text: str, says: list[str]) -> None:
-    with pytest.raises(DatasetError) as caught:
-        read(written(tmp_path / name, text))
-    assert all(word in str(caught.value) for word in [*says, "columns wanted"])
-
-
-def test_what_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match="no such file or folder"):
-        read(tmp_path / "nothing")
-    written(tmp_path / "items.csv", "id,title\nx,y\n")
-    with pytest.raises(DatasetError, match=r"no file of interactions.*items\.csv"):
-        read(tmp_path)
-    path = written(tmp_path / "a.csv", "user,item\na,x\n")
-    with pytest.raises(DatasetError, match="no column 'when' for the time"):
-        read(path, Columns(time="when"))
-    with pytest.raises(DatasetError, match="no such file"):
-        read(path, items=tmp_path / "gone.csv")

@@ -1,4 +1,4 @@
-"""A row that is refused is counted, with its line and the reason; its neighbours are read."""
+"""A row that is refused is counted, with its line and the reason; a file that cannot be read says what was expected."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from models.dataset import read
+from models.dataset import Columns, DatasetError, read
 from models.dataset.report import KEPT_REFUSALS
+from tests.unit.test_dataset import written
 
 
 def refused(path: Path, text: str) -> list[tuple[int, str]]:
@@ -94,3 +95,37 @@ def test_all_refusals_are_counted_and_the_first_are_kept(tmp_path: Path) -> None
     assert f"rows refused   {many:,}" in lines
     assert lines[-1].endswith(f"and {many - 3:,} more")
     assert lines[-2].endswith("a.csv:5: missing item")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("a.csv", "who,what\na,x\n", ["no column was recognised as the user", "who, what", "user,item,rating"]),
+        ("a.csv", "user,what\na,x\n", ["no column was recognised as the item", "user, what"]),
+        ("a.csv", "user,item,rating\na,x,lots\n", ["no valid row", "a.csv:2", "'lots'"]),
+        ("a.csv", "user,item\n", ["no valid row", "no rows"]),
+        ("a.csv", "", ["empty"]),
+        ("a.csv", "\0\1\2", ["not text"]),
+        ("a.jsonl", "nonsense\n", ["no line is a JSON object"]),
+        ("a.parquet", "nonsense", ["not a readable Parquet file"]),
+        ("a.xlsx", "x", ["'.xlsx' is no known format", ".parquet"]),
+        ("a.inter", "user_id:token\n1\n", ["no column was recognised as the item"]),
+    ],
+)
+def test_what_cannot_be_read_says_what_was_expected(tmp_path: Path, name: str, text: str, says: list[str]) -> None:
+    with pytest.raises(DatasetError) as caught:
+        read(written(tmp_path / name, text))
+    assert all(word in str(caught.value) for word in [*says, "columns wanted"])
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such file or folder"):
+        read(tmp_path / "nothing")
+    written(tmp_path / "items.csv", "id,title\nx,y\n")
+    with pytest.raises(DatasetError, match=r"no file of interactions.*items\.csv"):
+        read(tmp_path)
+    path = written(tmp_path / "a.csv", "user,item\na,x\n")
+    with pytest.raises(DatasetError, match="no column 'when' for the time"):
+        read(path, Columns(time="when"))
+    with pytest.raises(DatasetError, match="no such file"):
+        read(path, items=tmp_path / "gone.csv")

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
 from models import index
 from models.index import Barred, Exact
-from models.library import library
 from models.panels import Panels
+from tests.worlds import need_library
 
 Kind = type[Exact] | type[Panels]
 
 
 @pytest.fixture(params=[Exact, Panels])
-def kind(request: pytest.FixtureRequest) -> Kind:
-    if request.param is Panels and library() is None:
-        pytest.skip("there is no compiled library here")
-    chosen: Kind = request.param
-    return chosen
+def kind(request: pytest.FixtureRequest) -> Any:
+    if request.param is Panels:
+        need_library()
+    return request.param
 
 
 def everything(queries: int, items: int) -> torch.Tensor:

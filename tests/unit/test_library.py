@@ -22,6 +22,7 @@ from models.index import Exact
 from models.indexes import index_for
 from models.library import called, library
 from tests.unit.test_traced import learner
+from tests.worlds import need_library
 
 
 @pytest.fixture
@@ -57,8 +58,7 @@ def test_it_is_there_where_it_can_be() -> None:
 
 @pytest.mark.usefixtures("anew")
 def test_one_of_other_sources_is_left_alone(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    if library() is None:
-        pytest.skip("there is no compiled library here")
+    need_library()
     library.cache_clear()
     monkeypatch.setattr(library_module, "VERSION", -1)
     assert library() is None
@@ -84,8 +84,7 @@ def test_without_one_torch_answers(
 
 
 def test_a_call_without_memory_says_so() -> None:
-    if library() is None:
-        pytest.skip("there is no compiled library here")
+    need_library()
     huge = 1 << 50  # items: there is no room for as many chains
     with pytest.raises(MemoryError, match="innerloop_search"):
         called("innerloop_search", huge, 1, None, None, 0, None, None, 0, None, None, 1, 1.0, None, None)

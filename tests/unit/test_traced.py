@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ import torch
 from models.compiled import Compiled
 from models.episode import History, pack
 from models.learner import KIND_SLOTS, Learner, LearnerConfig, Recalls
-from models.library import library
 from models.traced import Traced, _trace
+from tests.worlds import need_library
 
 N = 40
 Kind = type[Traced] | type[Compiled]
@@ -41,11 +41,10 @@ def followed(
 
 
 @pytest.fixture(params=[Traced, Compiled])
-def kind(request: pytest.FixtureRequest) -> Kind:
-    if request.param is Compiled and library() is None:
-        pytest.skip("there is no compiled library here")
-    chosen: Kind = request.param
-    return chosen
+def kind(request: pytest.FixtureRequest) -> Any:
+    if request.param is Compiled:
+        need_library()
+    return request.param
 
 
 def learner(seed: int = 0, **changes: object) -> Learner:
