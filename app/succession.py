@@ -102,7 +102,7 @@ class Succession:
             if version is None:
                 raise SnapshotRefused("The snapshot that is served has no parent to go back to.")
             try:
-                target = served if astray else await self._load(self._root / version)
+                target = served if astray else await self._load(self._root / version, served.snapshot)
                 await asyncio.to_thread(snapshot.publish, self._root, version)
             except (SnapshotError, OSError) as error:
                 log.exception("no way back to snapshot %s", version)
@@ -118,17 +118,18 @@ class Succession:
         if pointer is None or pointer == self._pointer:
             return
         self._pointer = pointer
-        if pointer == self._engine.served.snapshot.version:
+        beside = self._engine.served.snapshot
+        if pointer == beside.version:
             return
         try:
-            await self._serve(await self._load(self._root / pointer))
+            await self._serve(await self._load(self._root / pointer, beside))
         except SnapshotError:
             self._leave_out(pointer, "unreadable")
         except Exception:
             self._leave_out(pointer, "failed")
 
-    async def _load(self, folder: Path) -> Served:
-        return await self._prepare(*await asyncio.to_thread(_restore, folder, self._device))
+    async def _load(self, folder: Path, beside: Snapshot | None = None) -> Served:
+        return await self._prepare(*await asyncio.to_thread(_restore, folder, self._device, beside))
 
     async def _serve(self, served: Served) -> None:
         await self._engine.succeed(served)
@@ -167,8 +168,8 @@ def _parent(folder: Path) -> str | None:
         return None
 
 
-def _restore(folder: Path, device: torch.device) -> tuple[Snapshot, Learner]:
-    found = snapshot.read(folder)
+def _restore(folder: Path, device: torch.device, beside: Snapshot | None) -> tuple[Snapshot, Learner]:
+    found = snapshot.read(folder, beside)
     try:
         return found, Learner.restore(found).to(device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

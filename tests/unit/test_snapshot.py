@@ -62,6 +62,19 @@ def test_it_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert torch.equal(found.tensors["steps"], torch.tensor([0.5]))
 
 
+def test_items_that_are_the_same_are_those_of_the_snapshot_beside_it(tmp_path: Path) -> None:
+    served = snapshot.read(write(tmp_path))
+    newer = snapshot.read(write(tmp_path, metrics={"ndcg@10": 0.2}, parent=served.version), served)
+    assert newer.version != served.version
+    assert newer.items is served.items
+
+
+@pytest.mark.parametrize("items", [ITEMS[::-1], (*ITEMS[:2], Item("c"))])
+def test_items_that_are_not_the_same_are_read(tmp_path: Path, items: tuple[Item, ...]) -> None:
+    served = snapshot.read(write(tmp_path))
+    assert snapshot.read(write(tmp_path, items=items), served).items == items
+
+
 def test_what_texts_let_expect_takes_two_bytes_a_number_on_disk(tmp_path: Path) -> None:
     small = (write(tmp_path) / snapshot.MODEL).stat().st_size
     wide = {"tower.expected": torch.zeros(3, 1004), "popularity": torch.zeros(3)}
