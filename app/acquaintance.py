@@ -13,8 +13,11 @@ from app.event import UserHistory
 from app.query import Query
 from app.served import Outcome, Served
 
-PAGE = 32
-"""Users at a time. Of fewer each costs more. Behind more, whoever asks meanwhile waits longer for the device."""
+PAGE = 24
+"""Users at a time: as many as the loop computes itself. Of fewer each costs more, and behind more others wait longer."""
+
+REST = 2.0
+"""How long the loop and the device are left to who is waiting after each, in times of what it took."""
 
 LONGEST = 60.0
 """Seconds at most that a snapshot is held back for it. Who has not been met by then is computed when asked for; where
@@ -55,7 +58,7 @@ class Acquaintance:
     async def meet(self, users: Sequence[str]) -> None:
         """Read and compute users, the first first, then those who have acted since, for as long as they halve.
 
-        It ends too when LONGEST is over or Redis is away. The device is left to who is waiting for half of the time.
+        It ends too when LONGEST is over or Redis is away.
         """
         end = perf_counter() + LONGEST
         if not await self._meet_all(users, end, behind=True):
@@ -92,5 +95,5 @@ class Acquaintance:
             for query, history, answer, vector, complete, trail in zip(queries, histories, *outcome, strict=True):
                 if query.user in self._meeting and vector is not None:
                     self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail, behind=behind)
-        await asyncio.sleep(perf_counter() - began)
+        await asyncio.sleep(REST * (perf_counter() - began))
         return True
