@@ -28,6 +28,7 @@ from models.recipe import sized
 
 EPOCHS, PATIENCE = 200, 10
 EVENTS = 3200  # of a batch, about, whatever the length
+NEVER = -1e4  # a logit; with an infinite one label smoothing would have no finite loss
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +47,19 @@ class TransformerRanker:
         return np.asarray((self.network(table, support)[:, -1] @ table.T).cpu().numpy(), np.float32)
 
 
-def loss(network: Transformer, batch: Support, smoothing: float) -> Tensor:
-    """Cross-entropy over all items, of each event given those before it."""
+def loss(network: Transformer, batch: Support, smoothing: float, unseen: bool = False) -> Tensor:
+    """Cross-entropy over all items, of each event given those before it; if `unseen`, over those not taken before."""
     table = network.table()
     users = network(table, batch)[:, :-1]
     aimed = batch.mask[:, :-1] & batch.mask[:, 1:]
-    return F.cross_entropy(users[aimed] @ table.T, batch.rows[:, 1:][aimed], label_smoothing=smoothing)
+    logits, targets = users[aimed] @ table.T, batch.rows[:, 1:][aimed]
+    if unseen:
+        user, at = aimed.nonzero(as_tuple=True)
+        taken = batch.rows[user, :-1]  # (P, T - 1)
+        before = batch.mask[user, :-1] & (torch.arange(taken.shape[1], device=at.device) <= at[:, None])
+        position, slot = (before & (taken != targets[:, None])).nonzero(as_tuple=True)
+        logits = logits.index_put((position, taken[position, slot]), logits.new_tensor(NEVER))
+    return F.cross_entropy(logits, targets, label_smoothing=smoothing)
 
 
 class SASRec:
@@ -76,6 +84,7 @@ class SASRec:
             "start": ("directions", "random"),  # of the items: as ours may begin, or with nothing known
             "averaging": (size["averaging"], 0.0),  # of the parameters, a step, as ours has it
             "smoothing": (0.0, 0.1, 0.2),
+            "unseen": (False, True),  # whether the softmax leaves out what was taken before, as ours does
             "shuffled": (0.5, 0.0, 0.8) if task.unordered else (0.0,),
         }
 
@@ -100,7 +109,7 @@ class SASRec:
             for batch, _ in windows(task.train, length, batch_size, settings["shuffled"], rng):
                 if batch.rows.shape[1] < 2:
                     continue
-                step_loss = loss(network, batch.to(limits.device), settings["smoothing"])
+                step_loss = loss(network, batch.to(limits.device), settings["smoothing"], settings["unseen"])
                 optimiser.zero_grad(set_to_none=True)
                 step_loss.backward()  # type: ignore[no-untyped-call]
                 torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)

@@ -80,6 +80,26 @@ def test_sasrec_learns_a_walk() -> None:
     assert TransformerRanker(network).scores([history(1, 2, 3)])[0].argmax() == 4
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_sasrec_may_leave_what_was_taken_out_of_the_softmax(smoothing: float) -> None:
+    torch.manual_seed(0)
+    network = Transformer(6, 8, 1, 2, 4, 0.0, True).eval()
+    walk = [4, 2, 4, 1]  # the second 4 is a target although it was taken
+    batch = pack([history(*walk)], 4)
+    with torch.no_grad():
+        users, table = network(network.table(), batch)[0], network.table()
+        losses = []
+        for at, target in enumerate(walk[1:]):
+            left = [item for item in range(6) if item == target or item not in walk[: at + 1]]
+            shares = (users[at] @ table[left].T).log_softmax(0)
+            losses.append(-shares[left.index(target)])
+        found = loss(network, batch, smoothing, unseen=True)
+    if smoothing:
+        assert torch.isfinite(found)
+    else:
+        torch.testing.assert_close(found, torch.stack(losses).mean())
+
+
 def test_content_neighbours_by_hand() -> None:
     content = np.array([[1, 0], [0, 1], [0.6, 0.8], [1, 0]], np.float32)
     popularity = np.array([0, 0, 0, 1], np.float32)
