@@ -14,7 +14,7 @@ from app.query import Query
 from app.served import Outcome, Served
 
 PAGE = 24
-"""Users at a time: as many as the loop computes itself. Of fewer each costs more, and behind more others wait longer."""
+"""Users at a time: about as many as the loop computes itself. Of fewer each costs more, behind more others wait."""
 
 REST = 2.0
 """How long the loop and the device are left to who is waiting after each, in times of what it took."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from app.adapting import Trail, Vector
 from app.event import RECORD, UserHistory
 from app.query import Query
+from models.learner import LearnerConfig
 
 BATCH, QUERY = 200e-6, 10e-6
 EVENT, LED = 3e-6, 1e-6
@@ -14,7 +15,8 @@ ITEM, SCORE = 6e-9, 1.5e-9
 NAMED = 0.1e-6
 """Seconds, measured on a core with AVX-512 with a learner of width and rank 64: of a batch and of each query; of an
 event, from nothing and where a trail leads up to the newest; of reading an item, and of scoring it for a query; of an
-item that a query names."""
+item that a query names. What other widths and ranks cost is in between these (measured at 16 and 384, and at 128): the
+blocks' maps go with the square of the width, vectors with the rank."""
 
 
 def effort(
@@ -23,15 +25,19 @@ def effort(
     known: Sequence[Vector | None],
     trails: Sequence[Trail | None],
     items: int,
+    config: LearnerConfig,
 ) -> float:
-    """Seconds, about, that `Served.compute` takes with these, of a catalogue of so many items."""
+    """Seconds, about, that `Served.compute` takes with these, of a learner with `items` items."""
     B = len(queries)
-    seconds = BATCH + B * QUERY + items * (ITEM + B * SCORE)
+    size = config.rank / 64
+    slower = 0.85 * (config.width / 64) ** 2 + 0.15 * size
+    seconds = BATCH + B * QUERY + items * size * (ITEM + B * SCORE)
     for query, history, vector, trail in zip(queries, histories, known, trails, strict=True):
         if query.history is not None:
-            seconds += EVENT * len(query.history.items)
+            seconds += EVENT * slower * min(len(query.history.items), config.length)
         elif history is not None and vector is None:
-            seconds += (EVENT if trail is None else LED) * (len(history.packed) // RECORD.itemsize)
+            events = min(len(history.packed) // RECORD.itemsize, config.length)
+            seconds += (EVENT if trail is None else LED) * slower * events
         if not query.plain:
             seconds += NAMED * (len(query.exclude) + len(query.candidates or ()))
             if query.candidates is not None or query.categories is not None:

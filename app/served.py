@@ -128,8 +128,9 @@ class Served:
         trails: Sequence[Trail | None],
     ) -> bool:
         """Whether `compute` is done with these sooner than another thread would begin."""
-        compiled = self._adapting.compiled and isinstance(self._by_taste, Panels)
-        return compiled and effort(queries, histories, known, trails, len(self.items)) <= QUICK
+        if not (self._adapting.compiled and isinstance(self._by_taste, Panels)):
+            return False
+        return effort(queries, histories, known, trails, len(self.items), self.learner.config) <= QUICK
 
     def answer(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> list[Answer]:
         """As `compute`, the answers alone."""
