@@ -93,7 +93,7 @@ class Served:
             popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(fitting))]).log1p().to(biases)
             self._prior = self._adapting.prior(self._vectors)
             self._by_taste = self._index(self._vectors, biases, available)
-            self._by_likeness = self._index(self._vectors, torch.zeros_like(biases), available)
+            self._by_likeness = self._by_taste.unbiased()
             self._by_popularity = self._index(self._vectors[:, :0], popularity, available)
 
     @staticmethod

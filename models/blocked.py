@@ -9,6 +9,8 @@ Letters: B queries, N items, d width, K results, G blocks, C blocks a query rank
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from copy import copy
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -33,6 +35,17 @@ class Blocked(ABC):
         self.vectors, self.biases, self.rows = vectors, biases, rows
         self._together, self._spare = together, spare
         self._within = torch.arange(BLOCK, device=vectors.device)
+
+    def unbiased(self) -> Self:
+        """See `models.index.Index`; what items are scored by roughly is shared."""
+        other = copy(self)
+        other.biases = self.biases.masked_fill(self.biases.isfinite(), 0.0)
+        other._forget_biases()
+        return other
+
+    @abstractmethod
+    def _forget_biases(self) -> None:
+        """Let the rough scores be those of items that all have a bias of 0."""
 
     @abstractmethod
     def _maxima(self, users: Tensor, allowed: Tensor | None, barred: Barred | None) -> tuple[Tensor, Tensor]:

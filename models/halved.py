@@ -35,6 +35,9 @@ class Halved(Blocked):
         self._offsets = vectors.new_full((size,), -torch.inf, dtype=torch.float16)
         self._offsets[: self.count] = biases.clamp(-LARGEST, LARGEST).where(offered, -torch.inf)
 
+    def _forget_biases(self) -> None:
+        self._offsets = self._offsets.masked_fill(self._offsets.isfinite(), 0.0)
+
     @property
     def bytes_an_item(self) -> int:
         """What this holds beside the float32 vectors: halves, biases, and rows."""

@@ -6,6 +6,7 @@ Letters: B queries, N items, d width, K results.
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import NamedTuple, Protocol
 
 import torch
@@ -49,6 +50,9 @@ class Index(Protocol):
             barred: pairs to leave out as well; far cheaper than a mask where few rows of many are not wanted.
         """
 
+    def unbiased(self) -> Index:
+        """The same with a bias of 0 for every row that may answer; what it can, it shares with this one."""
+
 
 class Exact:
     """Scores every item: the truth, and fast up to some 100,000 items.
@@ -73,6 +77,14 @@ class Exact:
         self._table[-1, : self.count] = biases.where(biases.isfinite(), -torch.inf)
         self._row = torch.arange(size, device=biases.device)
         self._held = held(self._table, self._row)
+
+    def unbiased(self) -> Exact:
+        """See `Index`; the table is a copy."""
+        other = copy(self)
+        other._table = self._table.clone()
+        other._table[-1].masked_fill_(self._table[-1].isfinite(), 0.0)
+        other._held = held(other._table, other._row)
+        return other
 
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `Index`. K is `k`, or N where that is less; a score that is not a number counts as not allowed."""

@@ -5,6 +5,8 @@ Letters: B queries, N items, d width, K results.
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -28,6 +30,13 @@ class Panels:
         self._biases = torch.full((panels * PANEL,), -torch.inf)
         self._biases[: self.count] = biases.where(biases.isfinite(), -torch.inf)
         self._places = self._panels.data_ptr(), self._biases.data_ptr()
+
+    def unbiased(self) -> Panels:
+        """See `models.index.Index`; the panels are shared."""
+        other = copy(self)
+        other._biases = self._biases.masked_fill(self._biases.isfinite(), 0.0)
+        other._places = self._places[0], other._biases.data_ptr()
+        return other
 
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `models.index.Index`. K is `k`, or N where that is less; a score that is no number is not allowed."""

@@ -52,18 +52,23 @@ class Quantised(Blocked):
         longest = max(float(vectors[part].norm(dim=1).max()) for part in parts)
         self._steps = min(127.0 / largest, LARGEST / max(float(offsets[0]), 1e-9))
         self._longest = self._steps * longest
-        offsets = torch.nn.functional.pad(
-            (offsets * self._steps).round().int(), (0, size - len(rows)), value=-2 * LARGEST
-        )
-        self._highest = offsets[::BLOCK].contiguous()
-        below = offsets.view(-1, BLOCK) - self._highest[:, None]
-        self._below: dict[int, Tensor] = {}
         for number, part in enumerate(parts):
             places = number * CHUNK + _place(torch.arange(len(part)))
             self._codes[places] = (vectors[part] * self._steps).round().to(torch.int8)
-            own = below[number * BLOCKS : (number + 1) * BLOCKS]
+        self._weigh((offsets * self._steps).round().int())
+
+    def _weigh(self, offsets: Tensor) -> None:
+        """Let items have these biases, (M,) int32, in steps and in descending order."""
+        offsets = torch.nn.functional.pad(offsets, (0, len(self._codes) - len(offsets)), value=-2 * LARGEST)
+        self._highest = offsets[::BLOCK].contiguous()
+        self._below: dict[int, Tensor] = {}
+        for number, own in enumerate(torch.split(offsets.view(-1, BLOCK) - self._highest[:, None], BLOCKS)):
             if int(own.min()) < -SPREAD:
                 self._below[number] = own.T.reshape(CHUNK, 1)
+
+    def _forget_biases(self) -> None:
+        if len(self.rows):
+            self._weigh(torch.zeros(len(self.rows), dtype=torch.int32))
 
     @property
     def bytes_an_item(self) -> float:

@@ -184,6 +184,21 @@ def test_no_more_is_ranked_again_than_rounding_may_hide(world: tuple[Tensor, Ten
     assert float(ranked.float().mean()) < 1.6 * K
 
 
+@pytest.mark.parametrize("count", [N, 4097, 4128, 70])  # a chunk, blocks and part of one to be padded
+def test_without_biases_it_is_as_if_made_without(
+    kind: type[Blocked], world: tuple[Tensor, Tensor, Tensor], count: int
+) -> None:
+    vectors, biases, users = (each[:count] for each in world)
+    vectors, asked = vectors.abs(), -users.abs()  # all scores are negative: what pads a block would come first
+    available = torch.zeros(count).masked_fill(biases.isinf(), -torch.inf)
+    biased = kind(vectors, biases)
+    before = biased.search(asked, None, K)
+    found, truth = biased.unbiased().search(asked, None, K), Exact(vectors, available).search(asked, None, K)
+    assert recall(found, truth) >= 0.99
+    assert not (found.rows % 11 == 0).any()
+    assert torch.equal(biased.search(asked, None, K).rows, before.rows), "nothing is changed of the index it is of"
+
+
 def test_an_index_of_nothing_takes_nothing(world: tuple[Tensor, Tensor, Tensor]) -> None:
     vectors, biases, _ = world
     assert Quantised(vectors, torch.full_like(biases, -torch.inf)).bytes_an_item == 0

@@ -124,6 +124,19 @@ def test_a_batch_cut_in_parts_keeps_who_is_barred_from_what(monkeypatch: pytest.
     assert exact.search(users, None, 1, barred).rows.T.tolist() == [[38, 39, 39, 38, 39, 39, 37]]
 
 
+def test_without_biases_it_is_as_if_made_without(kind: Kind) -> None:
+    torch.manual_seed(3)
+    vectors, users = torch.randn(300, 8), torch.randn(7, 8)
+    biases = torch.randn(300).masked_fill(torch.arange(300) % 7 == 0, -torch.inf)
+    biased = kind(vectors, biases)
+    before = biased.search(users, None, 20)
+    found = biased.unbiased().search(users, None, 20)
+    truth = kind(vectors, torch.zeros(300).masked_fill(biases.isinf(), -torch.inf)).search(users, None, 20)
+    assert torch.equal(found.rows, truth.rows)
+    assert torch.equal(found.scores, truth.scores)
+    assert torch.equal(biased.search(users, None, 20).rows, before.rows), "nothing is changed of the index it is of"
+
+
 def test_none_asked_for_is_an_empty_answer(kind: Kind) -> None:
     hits = kind(torch.eye(3), torch.zeros(3)).search(torch.zeros(2, 3), None, 0)
     assert hits.rows.shape == hits.scores.shape == (2, 0)
