@@ -25,7 +25,7 @@ bench: .venv/.dev
 # Needs wrk on the PATH.
 bench-serving: .venv/.dev
 	$(BIN)/pip install -q -c constraints.txt -e '.[rivals]'
-	$(BIN)/python -m benchmarks.serving --against empty,naive,implicit,melu,litserve,ray \
+	$(BIN)/python -m benchmarks.serving --against naive,implicit,melu,litserve,ray --sweep \
 		--json benchmarks/results/serving.json --plots docs/performance
 
 # For a machine with a GPU.

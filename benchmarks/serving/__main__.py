@@ -2,7 +2,7 @@ r"""Load against the service as shipped, and every figure beside a limit or a ri
 
     python -m benchmarks.serving --items 10000 --history 50 --concurrency 64 --seconds 10 --against empty,naive \
         --json OUT.json
-    python -m benchmarks.serving --only throughput,alone --cache 0
+    python -m benchmarks.serving --only throughput,tail
 
 It starts what it loads: a redis-server as `innerloop serve` starts it, the service through the code that `innerloop
 serve` runs, and each rival. It needs wrk on the PATH. The load generators run on the same machine, as part of the load.
@@ -16,7 +16,9 @@ import json
 import os
 import platform
 import sys
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,11 +30,17 @@ from app.store import connect
 from benchmarks.serving import figures, world
 from benchmarks.serving.closed import Load
 from benchmarks.serving.hardware import bounds
-from benchmarks.serving.processes import Server, free_port, import_seconds, serving
+from benchmarks.serving.processes import Server, free_port, serving
 from benchmarks.serving.steps import steps
 from models import snapshot
 
-SECTIONS = ("steps", "first", "throughput", "alone", "again", "tail", "events", "batch", "start", "swap")
+SECTIONS = (
+    "steps", "throughput", "unremembered", "alone", "again", "tail", "swap", "batch", "start", "rivals", "events",
+)  # fmt: skip
+RIVALS = ("naive", "implicit", "melu", "litserve", "ray")
+SWEPT_SECONDS = 2.0
+
+Figures = dict[str, Any]
 
 
 def parse() -> argparse.Namespace:
@@ -45,7 +53,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--share", type=float, default=0.1, help="of requests whose user has just sent an event")
     parser.add_argument(
-        "--against", default="empty", help="any of empty,naive,implicit,melu,litserve,ray; commas between"
+        "--against",
+        type=_rivals,
+        default=[],
+        help=f"rivals to measure too, any of {','.join(RIVALS)} with commas between; the empty route always is",
     )
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas between them")
     parser.add_argument("--cache", help="INNERLOOP_CACHE of the service")
@@ -55,9 +66,17 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    """Every figure that was asked for."""
-    sections = options.only.split(",")
+def _rivals(text: str) -> list[str]:
+    """Raises ValueError for a name that is none."""
+    names = [name for name in text.split(",") if name and name != "empty"]
+    if unknown := set(names) - set(RIVALS):
+        raise argparse.ArgumentTypeError(f"no rival is called {', '.join(sorted(unknown))}: {', '.join(RIVALS)} are")
+    return names
+
+
+def measure(options: argparse.Namespace, folder: Path, keep: Callable[[Figures], None]) -> Figures:
+    """Every figure that was asked for; all there are so far go to `keep` after each section."""
+    sections, repetitions = options.only.split(","), options.repetitions
     load = Load(
         users=options.users,
         items=options.items,
@@ -65,92 +84,89 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         connections=options.concurrency,
         seconds=options.seconds,
     )
-    width = world.CONFIG.rank
+    config = world.config_of(options.history)
+    root = folder / "snapshots"
     with ExitStack() as stack:
         redis = stack.enter_context(EmbeddedRedis(folder / "redis"))
-        version = world.write(folder / "snapshots", options.items)
-        snapshot.publish(folder / "snapshots", version)
+        version = world.write(root, options.items, options.history)
+        snapshot.publish(root, version)
         asyncio.run(_fill(redis.url, options))
         environment = {
             "INNERLOOP_REDIS_URL": redis.url,
-            "INNERLOOP_SNAPSHOT": str(folder / "snapshots"),
+            "INNERLOOP_SNAPSHOT": str(root),
             "INNERLOOP_DATA_FOLDER": str(folder),
         }
-        if options.cache is not None:
-            environment["INNERLOOP_CACHE"] = options.cache
 
-        def start(name: str) -> Server:
+        def running(name: str, cache: str | None = options.cache) -> AbstractContextManager[Server]:
             port = free_port()
             module = {"litserve": "lit", "ray": "ray_serve"}.get(name, "service")
             command = [sys.executable, "-m", f"benchmarks.serving.{module}", name, "--port", str(port)]
-            return stack.enter_context(serving(command, port, folder / f"{name}.log", environment))
+            own = environment if cache is None else environment | {"INNERLOOP_CACHE": cache}
+            return serving(command, port, folder / f"{name}-{port}.log", own)
 
-        found: dict[str, Any] = {"hardware": bounds(options.items, width)}
-        print(json.dumps(found), flush=True)
+        found: Figures = {"hardware": bounds(options.items, config.rank)}
 
         def section(name: str, figure: dict[str, Any]) -> None:
             found[name] = figure
-            print(
-                name,
-                json.dumps({key: value for key, value in figure.items() if not isinstance(value, list)}),
-                flush=True,
-            )
+            said = {key: value for key, value in figure.items() if not isinstance(value, list)}
+            print(name, json.dumps(said), flush=True)
+            keep(found)
 
         if "steps" in sections:
-            section("steps", steps(folder / "snapshots" / version, options.items, options.history))
-        ours = start("innerloop")
-        rivals = {name: start(name) for name in options.against.split(",") if name not in ("", "empty")}
-        if "first" in sections:
-            section("first", figures.first(ours, load))
-        repetitions = options.repetitions
-        peak = 0.0
+            section("steps", steps(root / version, options.items, options.history))
+        ours = stack.enter_context(running("innerloop"))
+        peak = empty_peak = 0.0
         if {"throughput", "tail", "swap"} & set(sections):
-            section("throughput", figures.throughput(ours, rivals, load, repetitions))
-            peak = max(came["rate"] for came in found["throughput"]["innerloop"])
+            section("throughput", figures.throughput(ours, load, repetitions))
+            peak, empty_peak = (max(came["rate"] for came in found["throughput"][at]) for at in ("innerloop", "empty"))
+        if "unremembered" in sections:
+            with running("innerloop", cache="0") as forgetful:
+                section("unremembered", figures.unremembered(forgetful, load, repetitions))
         if "alone" in sections:
             section("alone", figures.alone(ours, load, repetitions))
         if "again" in sections:
             section("again", figures.again(ours, load, repetitions))
         if "tail" in sections:
-            section("tail", figures.tail(ours, load, peak, repetitions))
+            section("tail", figures.tail(ours, load, peak, empty_peak, repetitions))
         if "swap" in sections:
-            section("swap", figures.swap(ours, folder / "snapshots", load, peak, version, repetitions))
+            section("swap", figures.swap(ours, root, load, options.history, peak, version, repetitions))
         if "batch" in sections:
-            section("batch", figures.many_users(ours, load, width, repetitions))
+            section("batch", figures.many_users(ours, load, config.rank, repetitions))
         if "start" in sections:
-            imports = import_seconds()
-            section(
-                "start",
-                {
-                    "ready_seconds": ours.ready_seconds,
-                    "import_seconds": imports,
-                    "ratio": ours.ready_seconds / imports,
-                    "megabytes": ours.megabytes,
-                },
-            )
-        if "events" in sections:
+            section("start", figures.started(lambda: running("innerloop"), repetitions))
+            found["start"]["megabytes"] = ours.megabytes
+        if "rivals" in sections:
+            rivals: Figures = {}
+            for name in options.against:
+                # Each is there for its own figure alone: idle, they still take turns of two cores.
+                with running("innerloop", cache="0") as forgetful, running(name) as theirs:
+                    rivals[name] = figures.rival(ours, forgetful, theirs, load, repetitions)
+                section("rivals", rivals)
+        if "events" in sections:  # last: histories grow by it
             section("events", figures.single_events(ours, load, repetitions))
             section("events in batches", figures.batched_events(ours, redis.url, load, repetitions))
     return found
 
 
-def sweep(options: argparse.Namespace) -> dict[str, Any]:
-    """Answers a second beside the empty route's against each size in turn, the others as asked."""
-    found: dict[str, Any] = {}
+def sweep(options: argparse.Namespace, keep: Callable[[Figures], None]) -> Figures:
+    """Answers a second of known users, of users who are not remembered and of the empty route, against each size."""
+    found: Figures = {}
     for size, values in (
-        ("items", (1000, 10_000, 100_000)),
+        ("items", (1000, 10_000, 100_000, 300_000)),
         ("history", (10, 50, 200)),
         ("concurrency", (1, 16, 64, 256)),
     ):
         for value in values:
-            given = argparse.Namespace(**vars(options) | {size: value, "only": "first,throughput", "against": "empty"})
-            given.repetitions = 1
+            chosen = {size: value, "only": "throughput,unremembered", "repetitions": 1, "seconds": SWEPT_SECONDS}
             with TemporaryDirectory() as folder:
-                came = measure(given, Path(folder))
-            found.setdefault(size, {})[str(value)] = {
-                "known": came["throughput"]["against empty"]["ratio"],
-                "new": came["first"]["against empty"],
+                came = measure(argparse.Namespace(**vars(options) | chosen), Path(folder), lambda _: None)
+            rates = {
+                "known": came["throughput"]["innerloop"],
+                "new": came["unremembered"]["innerloop"],
+                "empty": came["throughput"]["empty"],
             }
+            found.setdefault(size, {})[str(value)] = {name: each[0]["rate"] for name, each in rates.items()}
+            keep(found)
     return found
 
 
@@ -162,24 +178,28 @@ async def _fill(url: str, options: argparse.Namespace) -> None:
 def main() -> None:
     options = parse()
     torch.set_num_threads(1)
-    with TemporaryDirectory() as folder:
-        found = measure(options, Path(folder))
-    if options.sweep:
-        found["sweep"] = sweep(options)
     asked = {name: value for name, value in vars(options).items() if name not in ("json", "plots")}
     machine = {
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": platform.machine(),
         "cores": os.cpu_count(),
         "load": os.getloadavg(),
         "torch": torch.__version__,
     }
+
+    def keep(found: Figures) -> None:
+        if options.json:
+            options.json.parent.mkdir(parents=True, exist_ok=True)
+            options.json.write_text(json.dumps({"asked": asked, "machine": machine, "figures": found}, indent=1) + "\n")
+
+    with TemporaryDirectory() as folder:
+        found = measure(options, Path(folder), keep)
+    if options.sweep:
+        found["sweep"] = sweep(options, lambda swept: keep(found | {"sweep": swept}))
     if options.plots:
         from benchmarks.serving.plots import draw
 
         draw(found, options.plots)
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"asked": asked, "machine": machine, "figures": found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

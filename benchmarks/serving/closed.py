@@ -21,6 +21,7 @@ class Load:
     share: float = 0.0  # of the asking users have just done something
     events: int = 0  # a request, in place of asking
     several: int = 0  # users a request
+    varied: bool = False  # how many items each of those requests asks for: 10 to 59, else 10
     connections: int = 64
     seconds: float = 10.0
 
@@ -41,7 +42,7 @@ def closed_loop(base: str, load: Load) -> Closed:
     wrk = shutil.which("wrk")
     if wrk is None:
         raise RuntimeError("wrk is not installed: apt-get install wrk, or brew install wrk")
-    arguments = (load.path, load.users, load.items, load.share, load.events, load.several)
+    arguments = (load.path, load.users, load.items, load.share, load.events, load.several, int(load.varied))
     command = [wrk, "-t1", f"-c{load.connections}", f"-d{max(1, round(load.seconds))}s", "--timeout", "10s", "-s"]
     ran = subprocess.run(
         [*command, str(SCRIPT), base, "--", *map(str, arguments)], capture_output=True, text=True, check=False

@@ -6,6 +6,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from benchmarks.serving import world
 from benchmarks.serving.closed import Closed, Load, closed_loop
 from benchmarks.serving.hardware import bounds
 from benchmarks.serving.opened import Opened, Recording, open_loop
-from benchmarks.serving.processes import Server
+from benchmarks.serving.processes import Server, import_seconds
 from benchmarks.serving.store import events_a_second
 from models import snapshot
 
@@ -65,26 +66,34 @@ def ratio(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     return {"ratio": statistics.median(ratios), "lowest": min(ratios), "highest": max(ratios)}
 
 
-def throughput(ours: Server, rivals: Mapping[str, Server], load: Load, repetitions: int) -> Figure:
-    """Answers a second beside the empty route, and beside each rival."""
-    loads = {"innerloop": (ours.base, load), "empty": (ours.base, replace(load, path="/empty", share=0.0))}
+def throughput(ours: Server, load: Load, repetitions: int) -> Figure:
+    """Answers a second beside the empty route's; every user has been asked for once before."""
     visit(ours.base, load.users)
-    # Rivals take no events: they are spared those.
-    loads |= {name: (server.base, replace(load, share=0.0)) for name, server in rivals.items()}
-    found = in_turn(loads, repetitions)
-    return _beside(found, "innerloop", lambda came: came.rate)
+    loads = {"innerloop": (ours.base, load), "empty": (ours.base, replace(load, path="/empty", share=0.0))}
+    return _beside(in_turn(loads, repetitions), "innerloop", lambda came: came.rate)
 
 
-def first(ours: Server, load: Load) -> Figure:
-    """A service that nobody has asked yet: every user is adapted to for the first time. Empty before and after."""
-    empty = replace(load, path="/empty", share=0.0)
-    closed_loop(ours.base, replace(empty, seconds=QUIET))
-    before, came, after = (closed_loop(ours.base, each) for each in (empty, load, empty))
-    return {
-        "innerloop": [asdict(came)],
-        "empty": [asdict(before), asdict(after)],
-        "against empty": came.rate / statistics.mean((before.rate, after.rate)),
+def unremembered(forgetful: Server, load: Load, repetitions: int) -> Figure:
+    """The same of a service that remembers nobody: every question is one of a user who is adapted to from nothing."""
+    plain = replace(load, share=0.0)
+    loads = {"innerloop": (forgetful.base, plain), "empty": (forgetful.base, replace(plain, path="/empty"))}
+    return _beside(in_turn(loads, repetitions), "innerloop", lambda came: came.rate)
+
+
+def rival(ours: Server, forgetful: Server, theirs: Server, load: Load, repetitions: int) -> Figure:
+    """Answers a second of the service, of one that remembers nobody, and of a rival, which is sent no events."""
+    visit(ours.base, load.users)
+    plain = replace(load, share=0.0)
+    loads = {
+        "innerloop": (ours.base, load),
+        "innerloop, nobody remembered": (forgetful.base, plain),
+        "theirs": (theirs.base, plain),
     }
+    found = in_turn(loads, repetitions)
+    figure: Figure = {name: [asdict(each) for each in came] for name, came in found.items()}
+    for name in list(loads)[:2]:
+        figure[f"{name} / theirs"] = ratio(*([each.rate for each in found[one]] for one in (name, "theirs")))
+    return figure
 
 
 def alone(ours: Server, load: Load, repetitions: int) -> Figure:
@@ -102,12 +111,14 @@ def again(ours: Server, load: Load, repetitions: int) -> Figure:
     return _beside(in_turn(loads, repetitions), "innerloop", lambda came: came.rate)
 
 
-def tail(ours: Server, load: Load, peak: float, repetitions: int) -> Figure:
-    """p99 over p50, open loop, at 70% of the peak rate; for the empty route too, at the same rate of its own peak."""
+def tail(ours: Server, load: Load, peak: float, empty_peak: float, repetitions: int) -> Figure:
+    """p99 over p50, open loop, at 70% of the peak rate, and in turn with it the empty route's at 70% of its own."""
     visit(ours.base, load.users)
     empty = replace(load, path="/empty", share=0.0)
-    came = [open_loop(ours.port, load, 0.7 * peak).whole() for _ in range(repetitions)]
-    base = [open_loop(ours.port, empty, 0.7 * peak).whole() for _ in range(repetitions)]
+    came, base = [], []
+    for _ in range(repetitions):
+        came.append(open_loop(ours.port, load, 0.7 * peak).whole())
+        base.append(open_loop(ours.port, empty, 0.7 * empty_peak).whole())
     return {
         "innerloop": [asdict(each) for each in came],
         "empty": [asdict(each) for each in base],
@@ -143,17 +154,19 @@ def batched_events(ours: Server, redis_url: str, load: Load, repetitions: int, b
 def many_users(ours: Server, load: Load, width: int, repetitions: int, several: int = 256) -> Figure:
     """Users a second of POST /recommend/batch beside the matrix product of the same scoring.
 
-    `known` asks for users whose histories have not moved on, `changed` for users who have each had an event since.
+    `known` asks for users who were asked for the same before, whose answers are remembered; `scored` for another number
+    of items each time, so that vectors are remembered and answers are not; `changed` for users who have each had an
+    event since.
     """
     batch = replace(load, path="/recommend/batch", several=several, share=0.0, connections=2)
     figure: Figure = {}
-    for name in ("known", "changed"):
+    for name in ("known", "scored", "changed"):
         rates, limits = [], []
         for _ in range(repetitions):
             limits.append(1e6 / bounds(load.items, width)["matmul_us_per_user"])
-            if name == "known":
+            if name != "changed":
                 visit(ours.base, load.users)
-                came = closed_loop(ours.base, batch)
+                came = closed_loop(ours.base, replace(batch, varied=name == "scored"))
                 if came.faults:
                     raise RuntimeError(f"{came.faults} batches of users failed")
                 rates.append(came.rate * several)
@@ -167,7 +180,7 @@ def many_users(ours: Server, load: Load, width: int, repetitions: int, several: 
     return figure
 
 
-def swap(ours: Server, root: Path, load: Load, peak: float, version: str, repetitions: int) -> Figure:
+def swap(ours: Server, root: Path, load: Load, longest: int, peak: float, version: str, repetitions: int) -> Figure:
     """New snapshots, one after the other, under an open loop at half the peak: p99 before each and in that second.
 
     They are written beforehand: who trains and writes snapshots is another process, as a rule on other cores.
@@ -175,7 +188,7 @@ def swap(ours: Server, root: Path, load: Load, peak: float, version: str, repeti
     Raises:
         RuntimeError: one was not served in SWAPPED_WITHIN.
     """
-    newer = [world.write(root, load.items, seed=1 + number, parent=version) for number in range(repetitions)]
+    newer = [world.write(root, load.items, longest, seed=1 + each, parent=version) for each in range(repetitions)]
     visit(ours.base, load.users)
     recordings: list[Recording] = []
     whole = replace(load, seconds=STARTED_WITHIN + repetitions * (BEFORE_SECONDS + SWAPPED_WITHIN))
@@ -209,6 +222,16 @@ def swap(ours: Server, root: Path, load: Load, peak: float, version: str, repeti
     for name in ("preparing", "that second", "after"):
         found[f"p99 against before, {name}"] = ratio(*([each[at]["p99"] for each in swaps] for at in (name, "before")))
     return found
+
+
+def started(start: Callable[[], AbstractContextManager[Server]], repetitions: int) -> Figure:
+    """Seconds from launch to the first answer, beside what importing torch, FastAPI and Redis' client alone takes."""
+    ready, imports = [], []
+    for _ in range(repetitions):
+        imports.append(import_seconds())
+        with start() as server:
+            ready.append(server.ready_seconds)
+    return {"ready_seconds": ready, "import_seconds": imports, "against imports": ratio(ready, imports)}
 
 
 def _beside(found: Mapping[str, Sequence[Closed]], ours: str, value: Callable[[Closed], float]) -> Figure:

@@ -1,4 +1,5 @@
--- wrk's requests. Arguments after --: path, users, items, share of events, events a request, users a request
+-- wrk's requests. Arguments after --: path, users, items, share of events, events a request, users a request,
+-- whether how many items those ask for varies
 -- A share of events: so many of the users who are about to ask have just done something. Counts go out as JSON.
 local threads = {}
 function setup(thread)
@@ -9,6 +10,7 @@ end
 function init(arguments)
   path, users, items = arguments[1], tonumber(arguments[2]), tonumber(arguments[3])
   share, events, several = tonumber(arguments[4]), tonumber(arguments[5]), tonumber(arguments[6])
+  varied = arguments[7] == "1"
   math.randomseed(os.time() * 7 + number)
   asked, sent, faults, waiting = 0, 0, 0, nil
   headers = {["content-type"] = "application/json"}
@@ -36,7 +38,8 @@ function request()
     for at = 1, several do
       some[at] = '"u' .. math.random(0, users - 1) .. '"'
     end
-    return wrk.format("POST", path, headers, '{"users":[' .. table.concat(some, ",") .. "]}")
+    local k = varied and math.random(10, 59) or 10
+    return wrk.format("POST", path, headers, '{"users":[' .. table.concat(some, ",") .. '],"k":' .. k .. "}")
   end
   local user = waiting or math.random(0, users - 1)
   if not waiting and share > 0 and math.random() < share then

@@ -23,6 +23,9 @@ from benchmarks.serving.closed import Load
 WARM_SECONDS = 0.5
 STARTED_WITHIN = 60.0  # seconds that the processes wait for one another
 
+Planned = tuple[float, bool, bytes]
+"""When a request is due, whether its answer counts as one, and the request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Opened:
@@ -39,10 +42,10 @@ class Opened:
 class Connection(asyncio.Protocol):
     """One connection, one request at a time."""
 
-    def __init__(self, free: deque[Connection], queue: deque[tuple[float, bytes]], found: list[tuple[float, float]]):
+    def __init__(self, free: deque[Connection], queue: deque[Planned], found: list[tuple[float, float]]):
         self.free, self.queue, self.found = free, queue, found
         self.transport: asyncio.Transport | None = None
-        self.intended = 0.0
+        self.intended, self.counted = 0.0, True
         self.awaited = 0  # bytes of the answer still to come, once its head is here
         self.head = b""
         self.faults = 0
@@ -51,10 +54,10 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)  # uvloop's is one by its methods alone
         self.free.append(self)
 
-    def send(self, intended: float, request: bytes) -> None:
-        """Ask now what was to be asked at `intended`."""
+    def send(self, planned: Planned) -> None:
+        """Ask now what was to be asked then."""
         assert self.transport is not None
-        self.intended = intended
+        self.intended, self.counted, request = planned
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -70,16 +73,20 @@ class Connection(asyncio.Protocol):
         self.awaited -= len(data)
         if self.awaited <= 0:
             self.awaited = 0
-            self.found.append((self.intended, time.perf_counter() - self.intended))
+            if self.counted:
+                self.found.append((self.intended, time.perf_counter() - self.intended))
             if self.queue:
-                self.send(*self.queue.popleft())
+                self.send(self.queue.popleft())
             else:
                 self.free.append(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Every answer: when it was due, by time.perf_counter, and how long it took, (n,) each, in seconds."""
+    """Every answer to a question: when it was due, by time.perf_counter, and how long it took, (n,) each, in seconds.
+
+    Events are sent too, but what they take is not among these.
+    """
 
     due: NDArray[np.float64]
     took: NDArray[np.float64]
@@ -133,7 +140,7 @@ async def _drive(
 ) -> tuple[list[tuple[float, float]], int, int]:
     """(when each answer was due and how long it took, requests that were due, faults)."""
     free: deque[Connection] = deque()
-    queue: deque[tuple[float, bytes]] = deque()
+    queue: deque[Planned] = deque()
     found: list[tuple[float, float]] = []
     loop = asyncio.get_running_loop()
     plan = _plan(load, rate, rng)
@@ -143,15 +150,15 @@ async def _drive(
     ]
     await loop.run_in_executor(None, _everyone[-1].wait, STARTED_WITHIN)
     start = time.perf_counter() + 0.05
-    for after, request in plan:
+    for after, counted, request in plan:
         due = start + after
         wait = due - time.perf_counter()
         if wait > 0:
             await asyncio.sleep(wait)
         if free:
-            free.popleft().send(due, request)
+            free.popleft().send((due, counted, request))
         else:
-            queue.append((due, request))
+            queue.append((due, counted, request))
     patience = time.perf_counter() + 2
     while len(free) < connections and time.perf_counter() < patience:  # noqa: ASYNC110
         await asyncio.sleep(0.01)
@@ -159,16 +166,17 @@ async def _drive(
         assert connection.transport is not None
         connection.transport.abort()
     measured = start + WARM_SECONDS
-    sent = sum(after >= WARM_SECONDS for after, _ in plan)
+    sent = sum(counted and after >= WARM_SECONDS for after, counted, _ in plan)
     return [each for each in found if each[0] >= measured], sent, sum(each.faults for each in made)
 
 
-def _plan(load: Load, rate: float, rng: random.Random) -> list[tuple[float, bytes]]:
+def _plan(load: Load, rate: float, rng: random.Random) -> list[Planned]:
     """Every request and when it is due, in seconds from the start: made beforehand, for the generator costs too."""
-    plan: list[tuple[float, bytes]] = []
+    plan: list[Planned] = []
     due = 0.0
     while due < WARM_SECONDS + load.seconds:
-        plan += [(due, request) for request in _requests(load, rng)]
+        *events, question = _requests(load, rng)
+        plan += [*((due, False, event) for event in events), (due, True, question)]
         due += rng.expovariate(rate)
     return plan
 

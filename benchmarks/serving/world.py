@@ -23,18 +23,24 @@ from models.learner import Learner, LearnerConfig
 from models.snapshot import POPULARITY
 from models.words import Words
 
-CONFIG = LearnerConfig(heads=2, recall="unordered")  # as `models.recipe` has it for many users with long histories
 PAGE = 1000
 
 
-def write(root: Path, items: int, *, seed: int = 0, parent: str | None = None) -> str:
+def config_of(longest: int) -> LearnerConfig:
+    """The shape that `models.recipe.sized` gives a learner of many users with histories of 1 to `longest` events."""
+    length = next((size for size in (20, 50) if 0.75 * longest <= size), 100)
+    return LearnerConfig(heads=2, recall="never" if length == 20 else "unordered", length=length)
+
+
+def write(root: Path, items: int, longest: int, *, seed: int = 0, parent: str | None = None) -> str:
     """Write a snapshot of items i0, i1, ... with random parameters, not published yet; its version.
 
     Its words expect nothing of any text; content vectors are as wide as the default encoder's.
     """
     torch.manual_seed(seed)
-    expected = torch.nn.functional.normalize(torch.randn(items, CONFIG.rank + 1), dim=-1)
-    learner = Learner(CONFIG, expected, Words.silent(DEFAULT_WIDTH, CONFIG.rank + 1))
+    config = config_of(longest)
+    expected = torch.nn.functional.normalize(torch.randn(items, config.rank + 1), dim=-1)
+    learner = Learner(config, expected, Words.silent(DEFAULT_WIDTH, config.rank + 1))
     with torch.no_grad():
         for name, parameter in learner.named_parameters():
             if not name.startswith("tower."):

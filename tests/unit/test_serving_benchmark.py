@@ -13,9 +13,12 @@ from app.settings import Settings
 from benchmarks.serving import rivals
 from benchmarks.serving.closed import Load
 from benchmarks.serving.figures import ratio
-from benchmarks.serving.opened import _requests, open_loop
+from benchmarks.serving.opened import _plan, _requests, open_loop
 from benchmarks.serving.store import _command
+from benchmarks.serving.world import config_of
 from models import adapt
+from models.dataset.formats import read
+from models.recipe import FEW_USERS, sized
 from tests.services import serving, settings_of
 from tests.worlds import publish_snapshot
 
@@ -36,6 +39,31 @@ def test_a_share_of_the_asking_have_just_done_something(share: float, count: int
     assert len(requests) == count
     assert requests[-1].startswith(b"POST /recommend ")
     assert all(b'"u0"' in request for request in requests)
+
+
+def test_what_events_take_is_not_among_the_answers() -> None:
+    planned = _plan(Load(share=0.5, users=9, seconds=2.0), 50.0, random.Random(0))
+    assert all(counted is request.startswith(b"POST /recommend ") for _, counted, request in planned)
+    assert {counted for _, counted, _ in planned} == {True, False}
+    assert [due for due, _, _ in planned] == sorted(due for due, _, _ in planned)
+
+
+@pytest.mark.parametrize(
+    ("longest", "length", "recall"), [(20, 20, "never"), (50, 50, "unordered"), (200, 100, "unordered")]
+)
+def test_the_learner_is_of_the_shape_that_the_recipe_gives_such_histories(
+    longest: int, length: int, recall: str, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    log = tmp_path / "events.csv"
+    sizes = rng.integers(1, longest + 1, FEW_USERS + 200)
+    rows = [f"u{user},i{rng.integers(50)},{at}" for user, size in enumerate(sizes) for at in range(size)]
+    log.write_text("\n".join(["user,item,time", *rows]) + "\n")
+    wanted = sized(read(log))
+    made = config_of(longest)
+    assert (made.length, made.recall) == (length, recall)
+    for name in ("length", "recall", "rank", "heads"):
+        assert getattr(made, name) == wanted[name]
 
 
 def test_the_open_loop_counts_every_request_that_was_due(redis_url: str, tmp_path: Path) -> None:
