@@ -58,13 +58,17 @@ def count_kinds(histories: Sequence[History]) -> Tensor:
     return torch.bincount(torch.from_numpy(kinds), minlength=KIND_SLOTS).float()
 
 
-def validation_cases(valid: Sequence[History]) -> list[list[Case]]:
+def validation_cases(valid: Sequence[History], ordered: bool = False) -> list[list[Case]]:
     """What early stopping looks at: the next event at several points of each history, and cold starts at random.
 
     Several points a user, because with few validation users one event each would be mostly noise.
+
+    Args:
+        ordered: leave out whatever has no order: cold starts at random, and histories that came at one moment.
     """
-    latest = [history.take(slice(0, len(history.rows) - back)) for history in valid for back in range(5)]
-    cold = cold_user(valid, 5, draws=5) + cold_user(valid, 10, draws=5)
+    asked = [history for history in valid if history.ordered] if ordered else valid
+    latest = [history.take(slice(0, len(history.rows) - back)) for history in asked for back in range(5)]
+    cold = [] if ordered else cold_user(asked, 5, draws=5) + cold_user(asked, 10, draws=5)
     return [cases for cases in (leave_one_out(latest), cold) if cases]
 
 
@@ -75,13 +79,14 @@ class Plan:
     learner: LearnerConfig
     outer: OuterConfig
     split: SplitConfig
+    ordered: bool = False  # whether only histories with an order are asked about: the others validate nothing
 
     def to_dict(self) -> dict[str, Any]:
         """As a manifest keeps it."""
         return asdict(self)
 
 
-def sized(dataset: Dataset) -> dict[str, Any]:
+def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     """What of the recipe depends on the data.
 
     Windows as long as three quarters of the histories, and batches of about as many events whatever the length. More
@@ -93,34 +98,46 @@ def sized(dataset: Dataset) -> dict[str, Any]:
     beginnings. A recall there comes to know pairs that one user alone took together, the very answers that training
     asks for, and learns slower what follows what; it speaks of long histories that have no order. Readers of short
     histories do without some of their few events, and aim at all items a little: they would learn pairs by heart too.
+
+    Args:
+        ordered: nobody will be asked about without an order of events, so that nothing is spent on it: no episode is
+            shuffled, no recall speaks of histories without an order alone, and the next event is the one target, for
+            later ones blur what follows what. Nobody is asked about the beginning of a long history in particular
+            either: the middles may pass for beginnings, and every event of theirs teaches.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
     short = length == 20
     size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length), "heads": 2, "half": True}
     if len(counts) <= FEW_USERS:
-        return size | {
+        size |= {
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
             "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99,
         }  # fmt: skip
-    return size | {
-        "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3,
-        "support_dropout": 0.3 if short else 0.0, "smoothing": 0.2 if short else 0.0,
-        "residual_rate": 1.0, "weight_decay": 0.05, "averaging": 0.998 if short else 0.995,
-        "settling": 0 if short else 20,
-    }  # fmt: skip
+    else:
+        size |= {
+            "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3,
+            "support_dropout": 0.3 if short else 0.0, "smoothing": 0.2 if short else 0.0,
+            "residual_rate": 1.0, "weight_decay": 0.05, "averaging": 0.998 if short else 0.995,
+            "settling": 0 if short else 20,
+        }  # fmt: skip
+    if ordered:
+        size |= {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}
+        if size["recall"] == "unordered":
+            size["recall"] = "never"
+    return size
 
 
 def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
     """The default recipe, with what the caller chose in its place.
 
     Args:
-        chosen: values for fields of LearnerConfig and OuterConfig, by name.
+        chosen: values for fields of LearnerConfig and OuterConfig, and for `ordered`, by name.
         hold_out: whether to keep cold users and everyone's last event for evaluating.
     Raises:
         ValueError: a choice does not exist or does not fit the others.
     """
-    known = {field.name for kind in (LearnerConfig, OuterConfig) for field in fields(kind)}
+    known = {field.name for kind in (LearnerConfig, OuterConfig) for field in fields(kind)} | {"ordered"}
     if unknown := chosen.keys() - known:
         raise ValueError(f"there is no setting {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
 
@@ -128,7 +145,8 @@ def plan(chosen: dict[str, Any], hold_out: bool = True) -> Plan:
         return {field.name: chosen[field.name] for field in fields(kind) if field.name in chosen}
 
     split_config = SplitConfig() if hold_out else SplitConfig(cold=0.0, last=False)
-    return Plan(LearnerConfig(**only(LearnerConfig)), OuterConfig(**only(OuterConfig)), split_config)
+    learner, outer = LearnerConfig(**only(LearnerConfig)), OuterConfig(**only(OuterConfig))
+    return Plan(learner, outer, split_config, bool(chosen.get("ordered", False)))
 
 
 def begin(
@@ -180,10 +198,15 @@ def follow(
         content: content vectors, (N, C), in the order of `dataset.items`.
         checkpoint: where to resume from and to save to after every epoch.
     Raises:
-        ValueError: the data holds too few users or events to train and validate on.
+        ValueError: the data holds too few users or events to train and validate on, or none that have an order where
+            the plan asks about no others.
     """
     parts = split(dataset, plan.split)
-    cases = validation_cases(parts.valid)
+    cases = validation_cases(parts.valid, plan.ordered)
+    if not cases and validation_cases(parts.valid):
+        raise ValueError(
+            "no history to validate by has an order: all events of each came at one moment; train without --ordered"
+        )
     if not cases or not any(len(history.rows) >= 2 for history in parts.warm):
         raise ValueError(
             f"too little to learn from: {len(dataset.interactions.users)} users and {len(dataset.interactions)} "
@@ -198,7 +221,8 @@ def follow(
         return mean_ndcg(LearnerRanker(learner), cases)
 
     best = train(loop, parts.warm, validate, checkpoint=checkpoint, progress=progress)
-    best = choose_voice(learner, validate, best)
+    if not plan.ordered:  # else no case would hear another voice: it stays whole
+        best = choose_voice(learner, validate, best)
     return Trained(
         learner,
         learner.tensors()

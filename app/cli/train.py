@@ -80,6 +80,15 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=0, max=16, help="Inner steps, K.")] = None,
     width: Whole = None,
+    rank: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            show_default="the recipe's",
+            help="Numbers in the vector of an item or a user: a higher one tells more pairs of items apart, and "
+            "searching costs as much more.",
+        ),
+    ] = None,
     heads: Whole = None,
     blocks: Whole = None,
     length: Annotated[int | None, typer.Option(min=1, help="Events of a history the learner looks at.")] = None,
@@ -92,13 +101,40 @@ def train(
     recall: Annotated[
         Recall | None,
         typer.Option(
-            show_default="always up to 1,000 users; of more unordered, or never where histories are short",
+            show_default="always up to 1,000 users; of more unordered, or never where histories are short or --ordered",
             help="Of which histories a linear recall of the items' own vectors, begun in closed form, speaks beside "
             "the blocks: all, those without an order, or none.",
         ),
     ] = None,
+    ordered: Annotated[
+        bool,
+        typer.Option(
+            help="Every history has an order: none was imported at one moment, and none is asked about without times. "
+            "What comes next is then all that is learned and validated, the better where that holds. Any of "
+            "--recall, --shuffled, --horizon and --settling still decides for itself.",
+        ),
+    ] = False,
     shuffled: Annotated[
         float | None, typer.Option(min=0.0, max=1.0, help="Share of the episodes that are put in random order.")
+    ] = None,
+    horizon: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            show_default="0.8; 0 with --ordered",
+            help="Where a history has an order, how much each later event counts as a target, as a share of what the "
+            "one before it counts: at 0 the next event alone is foretold, at 1 all later ones alike.",
+        ),
+    ] = None,
+    settling: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            show_default="20 of more than 1,000 users with long histories; else 0, as with --ordered",
+            help="Events that are not foretold at the start of a window from the middle of a history: seen with "
+            "nothing before it, the middle would pass for a beginning, and new users begin in their own way.",
+        ),
     ] = None,
     averaging: Annotated[
         float | None,
@@ -146,14 +182,18 @@ def train(
     dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
     wanted: dict[str, Any] = {
         "algorithm": algorithm and algorithm.value, "task_steps": task_steps, "follow": follow,
-        "steps": steps, "width": width, "heads": heads, "blocks": blocks, "length": length, "dropout": dropout,
-        "support_dropout": support_dropout, "smoothing": smoothing,
+        "steps": steps, "width": width, "rank": rank, "heads": heads, "blocks": blocks, "length": length,
+        "dropout": dropout, "support_dropout": support_dropout, "smoothing": smoothing,
         "residual_dropout": residual_dropout, "recall": recall and recall.value, "shuffled": shuffled,
-        "averaging": averaging, "rate": rate, "weight_decay": weight_decay, "epochs": epochs, "patience": patience,
-        "seed": seed,
+        "horizon": horizon, "settling": settling, "averaging": averaging, "rate": rate,
+        "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
     }  # fmt: skip
     chosen = {name: value for name, value in wanted.items() if value is not None}
     try:
+        if ordered:
+            from models import recipe
+
+            chosen = recipe.sized(dataset, ordered=True) | chosen
         if folds is not None:
             crossval.report(dataset, chosen, content_model, folds, as_json, threads)
             return

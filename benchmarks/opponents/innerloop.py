@@ -94,11 +94,9 @@ class InnerLoopContender:
         `signed`: whether a low rating speaks against its item. The ranking protocols ask for whatever is taken next,
         liked or not, as all opponents here see it.
         """
-        size = recipe.sized(task.corpus.dataset)
+        size = recipe.sized(task.corpus.dataset, ordered=not task.unordered)
         defaults = {field.name: field.default for kind in (LearnerConfig, OuterConfig) for field in fields(kind)} | size
         recalls = get_args(Recalls) if task.unordered else ("always", "never")
-        if defaults["recall"] not in recalls:  # nobody there is asked without an order
-            defaults["recall"] = "never"
 
         def around(name: str, *others: Any) -> tuple[Any, ...]:
             return (defaults[name], *(value for value in others if value != defaults[name]))
@@ -117,8 +115,8 @@ class InnerLoopContender:
             "smoothing": around("smoothing", 0.0, 0.2),
             "rate": around("rate", 7e-4, 1.5e-3, 2e-3),
             "weight_decay": around("weight_decay", 0.03, 0.1, 0.3),
-            "shuffled": around("shuffled", 0.3, 0.5, 0.8) if task.unordered else (0.0, 0.3),
-            "horizon": around("horizon", 0.5, 0.8) if task.unordered else (0.0, 0.5, 0.8),
+            "shuffled": around("shuffled", 0.3, 0.5, 0.8) if task.unordered else around("shuffled", 0.3),
+            "horizon": around("horizon", 0.5, 0.8),
         }
         if self.algorithm == "reptile":
             space |= {
@@ -132,9 +130,7 @@ class InnerLoopContender:
         """As `recipe.follow` does, with the protocol's users in place of the recipe's split."""
         chosen = dict(settings)
         signed = bool(chosen.pop("signed"))
-        sizes = recipe.sized(task.corpus.dataset)
-        if not task.unordered:  # nobody there is asked for the beginning of a long history
-            sizes["settling"] = 0
+        sizes = recipe.sized(task.corpus.dataset, ordered=not task.unordered)
         batch_size = min(128, max(16, 3200 // int(chosen["length"])))
         own: dict[str, Any] = sizes | {"batch_size": batch_size} | chosen | {"seed": seed, "algorithm": self.algorithm}
         own |= {"epochs": limits.epochs} if limits.epochs else {}

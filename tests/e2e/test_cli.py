@@ -121,9 +121,36 @@ def test_a_config_is_cross_validated_and_nothing_published(trained: Path) -> Non
     assert "±" in shown.stdout
 
 
+def test_an_ordered_training_is_published_with_what_was_chosen(trained: Path) -> None:
+    data = ["train", "--data", "user_item_interactions.csv", *FAST, "--ordered"]
+    chosen = ["--horizon", "0.3", "--rank", "24", "--settling", "3"]
+    done = innerloop(*data, *chosen, "--out", "ordered", folder=trained)
+    assert done.returncode == 0, done.stderr
+    config = json.loads((trained / "ordered" / "current" / "manifest.json").read_text())["config"]
+    assert (config["ordered"], config["learner"]["rank"]) == (True, 24)
+    assert {name: config["outer"][name] for name in ("shuffled", "horizon", "settling")} == {
+        "shuffled": 0.0,
+        "horizon": 0.3,
+        "settling": 3,
+    }
+    asked = innerloop("recommend", "--history", "i_1,i_2", "-k", "3", "--snapshot", "ordered/current", folder=trained)
+    assert asked.returncode == 0, asked.stderr
+    assert len(asked.stdout.splitlines()) == 4
+
+
+def test_an_ordered_config_is_cross_validated(trained: Path) -> None:
+    data = ["train", "--data", "user_item_interactions.csv", *FAST, "--epochs", "1"]
+    done = innerloop(*data, "--ordered", "--folds", "2", "--json", folder=trained)
+    assert done.returncode == 0, done.stderr
+    config = json.loads(done.stdout)["config"]
+    assert (config["ordered"], config["outer"]["horizon"]) == (True, 0.0)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (["--horizon", "1.5"], "--horizon"),
+        (["--settling", "-1"], "--settling"),
         (["--algorithm", "imaml"], "'maml', 'fomaml', 'reptile'"),
         (["--folds", "1"], "--folds"),
         (["--folds", "99"], "80 users cannot be dealt into 99 folds"),

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from models import snapshot
+from models import recipe, snapshot
 from models.dataset import Dataset, read
+from models.episode import History
 from models.evaluate import LearnerRanker, evaluate, leave_one_out, mean_ndcg
 from models.learner import Learner
 from models.recipe import Trained, begin, follow, has_text, plan, sized, split_like, validation_cases
@@ -59,6 +60,40 @@ def test_a_training_ends_with_the_voice_that_validates_best(dataset: Dataset) ->
         figures[round(voice, 1)] = mean_ndcg(LearnerRanker(trained.learner), cases)
     assert figures[round(chosen, 1)] == max(figures.values()) == trained.metrics["validation NDCG@10"]
     assert len(set(figures.values())) > 1
+
+
+def test_an_ordered_training_is_validated_by_what_comes_next_alone_and_keeps_its_voice(
+    dataset: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recipe, "choose_voice", lambda *_: pytest.fail("there is nothing to choose a voice by"))
+    trained = follow(dataset, content(dataset), plan(sized(dataset, ordered=True) | SMALL))
+    (next_items,) = validation_cases(split(dataset, SplitConfig()).valid, ordered=True)
+    assert trained.metrics["validation NDCG@10"] == mean_ndcg(LearnerRanker(trained.learner), [next_items])
+    assert float(trained.tensors["unordered_voice"]) == 1.0
+    assert trained.config["ordered"] is True
+    assert (trained.config["outer"]["shuffled"], trained.config["outer"]["horizon"]) == (0.0, 0.0)
+
+
+def test_what_has_no_order_validates_no_ordered_training() -> None:
+    both = [
+        History(np.arange(20), np.zeros(20, np.int64), np.ones(20, np.float32), ordered) for ordered in (True, False)
+    ]
+    (found,) = validation_cases(both, ordered=True)
+    assert [case.targets.tolist() for case in found] == [[19], [18], [17], [16], [15]]
+    assert all(case.support.ordered for case in found)
+    next_items, cold = validation_cases(both)
+    assert len(next_items) == 10
+    assert not any(case.support.ordered for case in cold)
+    assert validation_cases(both[1:], ordered=True) == []
+
+
+def test_an_ordered_training_needs_an_order(tmp_path: Path) -> None:
+    file = tmp_path / "imported.csv"
+    lines = [f"u{user},i{(user + at) % 7},5" for user in range(8) for at in range(4)]
+    file.write_text("user,item,timestamp\n" + "\n".join(lines) + "\n")
+    imported = read(file)
+    with pytest.raises(ValueError, match="one moment; train without --ordered"):
+        follow(imported, content(imported), plan(sized(imported, ordered=True) | SMALL))
 
 
 def test_a_history_of_one_moment_has_no_order(tmp_path: Path) -> None:
@@ -142,6 +177,16 @@ def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     assert (size["length"], size["batch_size"], size["dropout"], size["recall"]) == (20, 128, 0.5, "always")
     assert (size["rank"], size["width"]) == (384, 16)
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
+
+
+def test_an_ordered_recipe_differs_in_what_serves_histories_without_an_order_alone(
+    dataset: Dataset, tmp_path: Path
+) -> None:
+    own = {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}
+    assert sized(dataset, ordered=True) == sized(dataset) | own
+    short, long = (many_users(tmp_path, items, events) for items, events in ((50, 4), (150, 60)))
+    assert sized(short, ordered=True) == sized(short) | own
+    assert sized(long, ordered=True) == sized(long) | own | {"recall": "never"}
 
 
 def many_users(folder: Path, items: int, events: int) -> Dataset:
