@@ -9,12 +9,20 @@ Protocols
     ratings     MeLU's protocol: ratings of cold users, cold items and both, from a few ratings
     time        a log cut at one moment, then period by period: frozen, refreshed, or trained again from nothing
 
+Models
+    loo, cold-user, cold-item
+                popularity, itemknn, itemknn-recency, ials, ease, ease-recency, sasrec, content-knn, content-knn-words,
+                innerloop, innerloop-fomaml, innerloop-reptile; for loo alone rectools-sasrec, rectools-esasrec and
+                rectools-hstu, after `make rectools`
+    ratings     innerloop, bias, bias-content, svd++, maml, fomaml, reptile
+    time        frozen, refreshed, retrained, popularity
+
 The outer algorithms in one table: --models innerloop,innerloop-fomaml,innerloop-reptile (innerloop itself is MAML).
 
 In the ranking protocols every item is ranked, seen ones are left out, and ties count against the ranker. Settings of
 all models are searched on validation figures alone, with --trials for each; the chosen ones are then tested with every
 seed. OUT.json is written after every run: the same command goes on where it was interrupted. `make report` turns the
-files of benchmarks/results into tables and plots.
+files of benchmarks/results into tables and plots; `python -m benchmarks.published` prints the commands that made them.
 """
 
 from __future__ import annotations
@@ -36,13 +44,18 @@ def arguments() -> argparse.ArgumentParser:
     )
     parser.add_argument("--protocol", choices=PROTOCOLS, required=True)
     parser.add_argument("--data", type=Path, required=True, help="the data set's folder or file")
-    parser.add_argument("--models", required=True, type=_words, help="names with commas between them, or `all`")
+    parser.add_argument("--models", required=True, type=_words, help="names from above, with commas, or `all`")
     parser.add_argument("--json", type=Path, required=True, help="where the runs are kept; resumed if it is there")
     parser.add_argument("--seeds", type=_numbers, default=[0], help="with commas; the first also searches (default: 0)")
     parser.add_argument("--trials", type=int, default=10, help="settings tried for each model, ours too (default: 10)")
     parser.add_argument("--epochs", type=int, help="the most epochs of any training, instead of a model's own")
     parser.add_argument("--patience", type=int, help="epochs without gain that end a training, instead of 10")
-    parser.add_argument("--device", default="cpu", help="cpu (the default) or cuda, for innerloop and sasrec")
+    parser.add_argument(
+        "--device",
+        default="cpu",
+        help="cpu (the default) or cuda: where the ranking protocols train innerloop, sasrec and RecTools' models; all "
+        "else, and all of ratings and time, is for the cpu",
+    )
     parser.add_argument("--threads", type=int, help="threads of torch; all cores by default")
     parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: 2000)")
     parser.add_argument(
@@ -64,6 +77,8 @@ def main() -> None:
     """Run what is asked and not yet done, then print the table."""
     parser = arguments()
     options = parser.parse_args()
+    if options.protocol in ("ratings", "time") and options.device != "cpu":
+        parser.error(f"{options.protocol} runs on the cpu alone, not on {options.device}: leave --device out")
     import torch
 
     from benchmarks.runs import OtherRuns

@@ -14,23 +14,28 @@ from benchmarks.runs import Record
 
 OURS = "innerloop"
 ERRORS = ("MAE", "RMSE")  # the lower the better
+ALSO = ("HR@10",)  # compared beside the outcome's own metric, where it is kept for each user
 Table = dict[str, dict[str, dict[str, Any]]]  # test -> model -> what is known
 
 
 def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", ours: str = OURS) -> dict[str, Any]:
     """Per test and model: mean figures over users, their spread over seeds, costs, and `ours` against it.
 
-    Seconds of training, of the clock and of processors, are the sum over the parts, the mean over the seeds.
+    Seconds of training, of the clock and of processors, are the sum over the parts, the mean over the seeds. `ours
+    against it` is by the metric, `ours against it by` by others that are kept for each user.
     """
     records = [record for record in runs if "tests" in record]
     tests: Table = {}
-    users: dict[tuple[str, str], NDArray[np.float64]] = {}
+    users: dict[str, dict[tuple[str, str], NDArray[np.float64]]] = {}  # metric -> (test, model) -> a figure a user
     for label, model in _contents(records):
         own = [record for record in records if record["model"] == model.partition(", ")[0]]
         shown = f"{label} | {model.partition(', ')[2]}" if ", " in model else label
         seeds = sorted({record["seed"] for record in own})
-        by_seed = [_joined([r for r in own if r["seed"] == seed], shown, metric) for seed in seeds]
-        users[label, model] = np.mean(by_seed, axis=0)
+        by_seed = _by_seed(own, shown, seeds, metric)
+        users.setdefault(metric, {})[label, model] = np.mean(by_seed, axis=0)
+        for also in ALSO:
+            if also != metric and all(also in record["tests"][shown]["users"] for record in own):
+                users.setdefault(also, {})[label, model] = np.mean(_by_seed(own, shown, seeds, also), axis=0)
         figures = _figures(own, shown, seeds)
         tests.setdefault(label, {})[model] = {
             "figures": {name: float(np.mean(values)) for name, values in figures.items()},
@@ -44,15 +49,20 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
                 place: max(record["peak_memory_mib"].get(place, 0) for record in own)
                 for place in own[0]["peak_memory_mib"]
             },
-            "users": len(users[label, model]),
+            "users": len(by_seed[0]),
         }
-    for (label, model), theirs in users.items():
-        own_users = users.get((label, ours))
-        if model != ours and own_users is not None and len(own_users) == len(theirs):
-            found = compare(own_users, theirs, resamples)._asdict()
-            if metric in ERRORS:  # then a ratio below 1 is a win
-                found["wins"] = compare(-own_users, -theirs, resamples).wins
-            tests[label][model]["ours against it"] = found
+    for name, kept in users.items():
+        for (label, model), theirs in kept.items():
+            own_users = kept.get((label, ours))
+            if model != ours and own_users is not None and len(own_users) == len(theirs):
+                found = compare(own_users, theirs, resamples)._asdict()
+                if name in ERRORS:  # then a ratio below 1 is a win
+                    found["wins"] = compare(-own_users, -theirs, resamples).wins
+                known = tests[label][model]
+                if name == metric:
+                    known["ours against it"] = found
+                else:
+                    known.setdefault("ours against it by", {})[name] = found
     return {"metric": metric, "ours": ours, "tests": tests}
 
 
@@ -64,6 +74,11 @@ def _contents(records: list[Record]) -> list[tuple[str, str]]:
             test, _, variant = label.partition(" | ")
             found[test, f"{record['model']}, {variant}" if variant else record["model"]] = None
     return list(found)
+
+
+def _by_seed(records: list[Record], label: str, seeds: list[int], metric: str) -> list[NDArray[np.float64]]:
+    """A figure a user, for each seed."""
+    return [_joined([record for record in records if record["seed"] == seed], label, metric) for seed in seeds]
 
 
 def _joined(records: list[Record], label: str, metric: str) -> NDArray[np.float64]:

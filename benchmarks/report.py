@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import plots
+from benchmarks.literature import elsewhere
 from benchmarks.outcome import ERRORS
+from benchmarks.protocols.prequential import MOST
+from benchmarks.published import PUBLISHED, shell
 from benchmarks.summary import summary
 
 OPEN, CLOSE = "<!-- benchmarks -->", "<!-- /benchmarks -->"
@@ -40,9 +43,19 @@ ABOUT = {
     "ratings": "MeLU's protocol: users with 13 to 100 ratings in a state, 10 of them to be foretold from the others. "
     "`median`: each model's rating turned into the whole rating it stands for, with cuts found on validation episodes; "
     "this lowers the absolute error of any model and raises its squared error.",
-    "time": "A log cut at one moment; the events of each period are foretold, then learned from. Seconds are what it "
-    "took to make the parameters of all later periods; the training at the cut is counted as frozen's.",
+    "time": "A log cut at one moment; the events of each period are foretold, then learned from. Asked for are "
+    f"those that speak for an item new to a user with a history, drawn at random, at most {MOST:,} a period. Seconds "
+    "are what it took to make the parameters of all later periods; the training at the cut is counted as frozen's.",
 }
+NOTES = {
+    "-recency": "`ease-recency` and `itemknn-recency`: a matrix that an earlier trial or the plain model made counts "
+    "with the seconds it took then: in runs until 2026-11-26 those of the clock, not of the processor.",
+    "rectools-": "RecTools' models train in a process of their own: its memory is not in the table, nor, in runs "
+    "before 2026-11-26 07:46 UTC, are its processor seconds.",
+    "rectools-hstu": "`rectools-hstu` is RecTools' HSTU without its relative time attention: like all here it is given "
+    "the order of the events and not their times.",
+}
+"""What a reader must know of models whose names have this in them."""
 
 
 def main() -> None:
@@ -64,8 +77,8 @@ def main() -> None:
 
 
 def results(folder: Path) -> list[dict[str, Any]]:
-    """The finished benchmarks, in the order of their files' names."""
-    found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    """The finished benchmarks, in the order of their files' names, each with its own."""
+    found = [json.loads(path.read_text()) | {"name": path.stem} for path in sorted(folder.glob("*.json"))]
     return [one for one in found if one.get("about", {}).get("protocol") in TITLES and one["outcome"]]
 
 
@@ -89,17 +102,19 @@ def page(found: list[dict[str, Any]], folder: Path) -> str:
         "",
         "Made by `make report` from [the runs](../benchmarks/results); do not edit. Every unseen item is ranked, ties",
         "count against the ranker; settings are searched on validation figures alone, in as many trials as is said.",
-        "In brackets behind a ratio: its 95% interval, by the paired bootstrap over users.",
+        "In brackets behind a ratio: its 95% interval, by the paired bootstrap over users. Under each benchmark stand",
+        "the commands that make it again; DATA is the folder in which the data sets lie, and",
+        "`python -m benchmarks.published --help` says more.",
         "",
     ]
     for protocol, title in TITLES.items():
         for one in (one for one in found if one["about"]["protocol"] == protocol):
             lines += section(one, f"{title}: {one['about']['data']}", folder)
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *elsewhere()]).rstrip() + "\n"
 
 
 def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
-    """One benchmark: what it is, its table, its plot, and the settings that were chosen."""
+    """One benchmark: what it is, its table, its plot, the settings that were chosen, and the commands that made it."""
     about, outcome = one["about"], one["outcome"]
     protocol = about["protocol"]
     dates = sorted({run["date"][:10] for run in one["runs"]})
@@ -114,10 +129,15 @@ def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
         f"(SHA-256 `{about['checksum'][:12]}`).",
         "",
     ]
-    lines += shots_table(outcome) if protocol == "cold-user" else tests_table(outcome, METRICS[protocol])
+    if protocol == "cold-user":
+        lines += [*shots_table(outcome), "", seeded(outcome)]
+    else:
+        lines += [*tests_table(outcome, METRICS[protocol]), *notes(outcome)]
     plots.draw(one, folder / f"{name}.png")
-    lines += ["", f"![{title}]({name}.png)", "", "Chosen settings:", ""]
-    lines += settings_list(outcome, one["runs"])
+    lines += ["", f"![{title}]({name}.png)", "", "Settings:" if protocol == "time" else "Chosen settings:", ""]
+    lines += settings_list(outcome, one["runs"], searched=protocol != "time")
+    if one["name"] in PUBLISHED:
+        lines += ["", "To run it again:", "", *(f"    {line}" for line in shell(one["name"]))]
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return [*lines, "", f"{when}; {'; '.join(machines)}.", ""]
 
@@ -169,6 +189,22 @@ def shots_table(outcome: dict[str, Any]) -> list[str]:
     return lines
 
 
+def seeded(outcome: dict[str, Any]) -> str:
+    """How many seeds each model's figures are means over, variants as the model they are of."""
+    counts: dict[int, dict[str, None]] = {}
+    for models in outcome["tests"].values():
+        for model, known in models.items():
+            counts.setdefault(known["seeds"], {})[model.partition(", ")[0]] = None
+    told = [f"{count} of {', '.join(counts[count])}" for count in sorted(counts, reverse=True)]
+    return f"Seeds: {'; '.join(told)}."
+
+
+def notes(outcome: dict[str, Any]) -> list[str]:
+    """What must be known of models in the table, a paragraph each."""
+    names = {model for models in outcome["tests"].values() for model in models}
+    return [line for part, note in NOTES.items() if any(part in name for name in names) for line in ("", note)]
+
+
 def ratio(known: dict[str, Any]) -> str:
     """How ours compares, or nothing for ours itself."""
     versus = known.get("ours against it")
@@ -177,8 +213,8 @@ def ratio(known: dict[str, Any]) -> str:
     return f"{versus['ours'] / versus['theirs']:.3f} ({versus['ratio_low']:.3f} to {versus['ratio_high']:.3f})"
 
 
-def settings_list(outcome: dict[str, Any], runs: list[dict[str, Any]]) -> list[str]:
-    """Each model's chosen settings, once, and of how many trials they are the best."""
+def settings_list(outcome: dict[str, Any], runs: list[dict[str, Any]], searched: bool) -> list[str]:
+    """Each model's settings, once, and where they were `searched`, of how many trials they are the best."""
     seen: dict[str, dict[str, Any]] = {}
     for models in outcome["tests"].values():
         seen |= {model: known["settings"] for model, known in models.items() if ", K = " not in model}
@@ -186,7 +222,8 @@ def settings_list(outcome: dict[str, Any], runs: list[dict[str, Any]]) -> list[s
     for model, settings in seen.items():
         trials = len({run["trial"] for run in runs if run["model"] == model and run["trial"] >= 0})
         said = ", ".join(f"{name} {value}" for name, value in settings.items()) or "none"
-        lines.append(f"- {model}, of {trials} trial{'' if trials == 1 else 's'}: {said}")
+        chosen = f", of {trials} trial{'' if trials == 1 else 's'}" if searched else ""
+        lines.append(f"- {model}{chosen}: {said}")
     return lines
 
 

@@ -53,12 +53,12 @@ def leave_one_out(data: str, outcome: Outcome) -> Iterator[Row]:
     ours = models["innerloop"]["figures"]
     for metric, goal in LOO.get(data, {}).items():
         name, known = best(models, metric)
-        ratio = interval(known) if metric == outcome["metric"] else f"{ours[metric] / known['figures'][metric]:.2f}"
+        by = None if metric == outcome["metric"] else metric
         yield Row(
             f"leave-one-out, {data}: {metric}",
             f"{ours[metric]:.4f}",
             f"{name} {known['figures'][metric]:.4f}",
-            ratio,
+            interval(known, by),
             f">= {goal:.3f}",
             ours[metric] >= goal,
         )
@@ -156,9 +156,9 @@ def best(models: dict[str, Known], metric: str, *, lowest: bool = False) -> tupl
     return name, rivals[name]
 
 
-def interval(known: Known) -> str:
-    """The ratio with its interval, by the outcome's own metric."""
-    versus = known["ours against it"]
+def interval(known: Known, by: str | None = None) -> str:
+    """The ratio with its interval, by the outcome's own metric or another that is compared beside it."""
+    versus = known["ours against it by"][by] if by else known["ours against it"]
     return f"{versus['ours'] / versus['theirs']:.2f} ({versus['ratio_low']:.2f} to {versus['ratio_high']:.2f})"
 
 

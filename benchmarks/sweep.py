@@ -97,7 +97,7 @@ def trained(
         "settings": settings,
         "validation": figure,
         "train_seconds": round(training.seconds + fitted.seconds_before, 3),
-        "train_cpu_seconds": round(training.cpu_seconds + fitted.seconds_before, 3),
+        "train_cpu_seconds": round(training.cpu_seconds + fitted.cpu_seconds_before, 3),
         "peak_memory_mib": training.memory,
         "notes": fitted.notes,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

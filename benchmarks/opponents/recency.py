@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,24 +68,34 @@ class RecencyItemKNN:
         return np.asarray((asked @ self.model.similarity).toarray(), np.float32)
 
 
+class Spent(NamedTuple):
+    """Seconds of the clock and of the processors."""
+
+    seconds: float
+    cpu_seconds: float
+
+
+NOTHING = Spent(0.0, 0.0)
+
+
 class Matrices:
-    """Item-item matrices of one task, each made once, with the seconds it took."""
+    """Item-item matrices of one task, each made once, with what it took."""
 
     def __init__(self, build: Callable[[sparse.csr_matrix, float], Any]) -> None:
         self.build = build
         self.task: Task | None = None
-        self.made: dict[float, tuple[Any, float]] = {}
+        self.made: dict[float, tuple[Any, Spent]] = {}
 
-    def of(self, task: Task, setting: float) -> tuple[Any, float]:
-        """The model of this setting, and the seconds spent on it before this call."""
+    def of(self, task: Task, setting: float) -> tuple[Any, Spent]:
+        """The model of this setting, and what was spent on it before this call."""
         if task is not self.task:
             self.task, self.made = task, {}
         if setting in self.made:
             return self.made[setting]
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         model = self.build(incidence(task.train, task.corpus.items), setting)
-        self.made[setting] = model, time.perf_counter() - began
-        return model, 0.0
+        self.made[setting] = model, Spent(time.perf_counter() - began, time.process_time() - began_cpu)
+        return model, NOTHING
 
 
 @dataclass(frozen=True)
@@ -105,7 +115,7 @@ class Plain:
     def fit(self, task: Task, settings: Settings, seed: int, limits: Limits, say: Say) -> Fitted:  # noqa: ARG002
         """Make the matrix, or take it from an earlier trial."""
         model, before = self.matrices.of(task, settings[self.setting])
-        return Fitted(model, seconds_before=before)
+        return Fitted(model, seconds_before=before.seconds, cpu_seconds_before=before.cpu_seconds)
 
 
 @dataclass(frozen=True)
@@ -125,8 +135,7 @@ class Recency(Plain):
     def fit(self, task: Task, settings: Settings, seed: int, limits: Limits, say: Say) -> Fitted:
         """Make the matrix, or take it from an earlier trial."""
         fitted = super().fit(task, settings, seed, limits, say)
-        ranker = self.asked(fitted.ranker, settings["decay"], settings["floor"])
-        return Fitted(ranker, seconds_before=fitted.seconds_before)
+        return replace(fitted, ranker=self.asked(fitted.ranker, settings["decay"], settings["floor"]))
 
 
 _EASE, _KNN = Matrices(EASE), Matrices(lambda train, neighbours: ItemKNN(train, int(neighbours)))

@@ -27,7 +27,10 @@ def test_what_a_table_says_of_a_model_comes_from_runs_that_are_kept() -> None:
 def known(figures: dict[str, float], ours: float, metric: str) -> dict[str, Any]:
     theirs = figures[metric]
     versus = {"ours": ours, "theirs": theirs, "ratio_low": ours / theirs - 0.1, "ratio_high": ours / theirs + 0.1}
-    return {"figures": figures, "ours against it": versus, "train_cpu_seconds": 1.0}
+    hits = {"HR@10": {"ours": 0.11, "theirs": figures.get("HR@10", 1.0), "ratio_low": 1.05, "ratio_high": 1.15}}
+    return {
+        "figures": figures, "ours against it": versus, "ours against it by": hits, "train_cpu_seconds": 1.0
+    }  # fmt: skip
 
 
 def test_a_goal_is_held_against_the_best_opponent() -> None:
@@ -42,7 +45,7 @@ def test_a_goal_is_held_against_the_best_opponent() -> None:
         "outcome": {"metric": "NDCG@10", "ours": "innerloop", "tests": {"loo": models}},
     }
     hits, gain = summary([one])[2:]
-    assert "ease 0.1000" in hits
+    assert "ease 0.1000 | 1.10 (1.05 to 1.15)" in hits  # by its own metric, against its own best opponent
     assert hits.endswith("| met |")
     assert "sasrec 0.0400 | 1.25 (1.15 to 1.35)" in gain
     assert gain.endswith("| missed |")

@@ -1,0 +1,115 @@
+"""The command lines of the committed results: what made each file of benchmarks/results, to be run again.
+
+    python -m benchmarks.published                                        # of every file
+    python -m benchmarks.published loo-ml-1m --data ~/data                # of one, with your folder of data sets
+    python -m benchmarks.published loo-ml-1m --data ~/data | sh           # and run: hours, where models are trained
+    python -m benchmarks.report --results .innerloop/again --out .innerloop/again     # then its tables and plots
+
+DATA stands for the folder in which the data sets lie, each under its own name: amazon-beauty, ml-100k, ml-1m and
+ml-latest-small. The runs go to .innerloop/again, beside the committed ones and not into them: a file of results goes
+on where it was left, so that a finished one has nothing left to run. Models with different numbers of trials or seeds
+have a command each, in any order; all fill one file. Threads are as they were, one.
+
+Settings are drawn from today's search spaces, whose first value is today's recipe. Where these have moved since, so do
+the figures; docs/benchmarks.md says which settings were chosen then.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+from typing import NamedTuple
+
+AGAIN = ".innerloop/again"
+
+
+class Made(NamedTuple):
+    """How a file was made: what all its commands share, and the models, trials and seeds of each."""
+
+    shared: str
+    groups: tuple[str, ...]
+
+
+CLASSIC = "--models popularity,itemknn,itemknn-recency,ials,ease,ease-recency --trials 8"
+SHOTS = "--shots 0,1,3,5,10,20,50"
+TRAINED = "--models sasrec,innerloop --trials 1"
+TIME = "--models popularity,frozen,refreshed,retrained --seeds 0,1,2"
+
+PUBLISHED = {
+    "cold-item-ml-1m": Made(
+        "--protocol cold-item --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json --epochs 2 --patience 2",
+        (
+            "--models popularity,content-knn,content-knn-words --trials 3",
+            "--models innerloop --trials 1 --seeds 0,1,2",
+        ),
+    ),
+    "cold-user-ml-1m": Made(
+        f"--protocol cold-user --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json {SHOTS} --patience 4",
+        (CLASSIC, f"{TRAINED} --seeds 0,1,2"),
+    ),
+    "cold-user-ml-latest-small": Made(
+        f"--protocol cold-user --data DATA/ml-latest-small {SHOTS} --draws 5 --folds 5",
+        (CLASSIC, TRAINED),
+    ),
+    "loo-amazon-beauty": Made(
+        "--protocol loo --data DATA/amazon-beauty --patience 4",
+        (
+            "--models popularity,itemknn,itemknn-recency,ials --trials 8",
+            "--models ease,ease-recency --trials 2",
+            f"{TRAINED} --seeds 0,1,2",
+        ),
+    ),
+    "loo-ml-100k": Made(
+        "--protocol loo --data DATA/ml-100k --epochs 10 --patience 4",
+        ("--models popularity,itemknn,ease,ease-recency,innerloop,innerloop-fomaml,innerloop-reptile --trials 1",),
+    ),
+    "loo-ml-100k-rectools": Made(
+        "--protocol loo --data DATA/ml-100k --patience 5",
+        (
+            "--models popularity,itemknn,ease,ease-recency,sasrec,innerloop,"
+            "rectools-sasrec,rectools-esasrec,rectools-hstu --trials 1",
+        ),
+    ),
+    "loo-ml-1m": Made("--protocol loo --data DATA/ml-1m", (CLASSIC, f"{TRAINED} --seeds 0,1,2")),
+    "ratings-ml-1m": Made(
+        "--protocol ratings --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json --patience 3",
+        ("--models bias,bias-content,svd++,maml,fomaml,reptile,innerloop --trials 4 --seeds 0,1,2",),
+    ),
+    "time-ml-100k": Made("--protocol time --data DATA/ml-100k --first 0.5 --periods 5", (TIME,)),
+    "time-ml-latest-small": Made("--protocol time --data DATA/ml-latest-small --first 0.5 --periods 5", (TIME,)),
+}
+
+
+def commands(name: str, data: str = "DATA") -> list[list[str]]:
+    """The words of each command that fills the file of this name, the data sets in the folder `data`."""
+    made = PUBLISHED[name]
+    return [
+        [
+            *("python", "-m", "benchmarks.learner"),
+            *(word.replace("DATA", data) for word in f"{made.shared} {group}".split()),
+            *("--threads", "1", "--json", f"{AGAIN}/{name}.json"),
+        ]
+        for group in made.groups
+    ]
+
+
+def shell(name: str, data: str = "DATA") -> list[str]:
+    """The same for a shell, a line each, after what they need."""
+    found = [shlex.join(command) for command in commands(name, data)]
+    return ["make rectools", *found] if any("rectools-" in line for line in found) else found
+
+
+def main() -> None:
+    """Print them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.published", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("name", metavar="NAME", nargs="?", choices=PUBLISHED, help="one file, without its .json")
+    parser.add_argument("--data", default="DATA", help="the folder in which the data sets lie, in DATA's place")
+    options = parser.parse_args()
+    for at, name in enumerate([options.name] if options.name else PUBLISHED):
+        print("\n" * (at > 0) + f"# {name}.json", *shell(name, options.data), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""The commands of the committed results: one set a file, which parse, and say what the file says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import learner, published
+from benchmarks.contenders import RANKERS
+from benchmarks.opponents.recency import NEIGHBOURS
+from benchmarks.protocols.prequential import VARIANTS
+from benchmarks.protocols.ratings import RATERS
+from benchmarks.report import results
+
+SIZES = {"popularity": 1, "itemknn": len(NEIGHBOURS)}  # spaces with fewer settings than trials
+FOUND = {one["name"]: one for one in results(Path(__file__).parents[2] / "benchmarks" / "results")}
+
+
+def parsed(name: str) -> list[Any]:
+    """Each command's options."""
+    return [learner.arguments().parse_args(command[3:]) for command in published.commands(name)]
+
+
+def test_every_file_of_results_has_its_commands() -> None:
+    assert published.PUBLISHED.keys() == FOUND.keys()
+
+
+@pytest.mark.parametrize("name", published.PUBLISHED)
+def test_commands_ask_for_what_the_file_is_about(name: str) -> None:
+    about, machines = FOUND[name]["about"], {run["machine"] for run in FOUND[name]["runs"]}
+    for options in parsed(name):
+        assert options.protocol == about["protocol"]
+        assert options.data == Path("DATA") / about["data"]
+        assert {"epochs": options.epochs, "patience": options.patience} == about["limits"]
+        assert options.json.stem == name
+        assert options.device == "cpu"
+        assert all(f" {options.threads} threads of torch" in machine for machine in machines)
+        if options.protocol == "cold-user":
+            split = "listed" if options.split else options.folds
+            assert (options.shots, options.draws, split) == (about["shots"], about["draws"], about["folds"])
+        if options.protocol == "time":
+            assert (options.first, options.periods) == (about["first"], about["periods"])
+            told = {run["settings"]["refresh_events"] for run in FOUND[name]["runs"] if run["model"] == "refreshed"}
+            assert told == {options.refresh_events}
+        if options.protocol in ("cold-item", "ratings"):
+            assert options.split.parent == options.data
+
+
+@pytest.mark.parametrize("name", published.PUBLISHED)
+def test_commands_make_the_runs_of_the_file(name: str) -> None:
+    runs, named = FOUND[name]["runs"], [model for options in parsed(name) for model in options.models]
+    assert sorted(named) == sorted({run["model"] for run in runs})
+    for options in parsed(name):
+        made = {model: [run for run in runs if run["model"] == model] for model in options.models}
+        for model, own in made.items():
+            contender = VARIANTS.get(model) or (RATERS if options.protocol == "ratings" else RANKERS)[model]
+            seeded = isinstance(contender, str) or contender.seeded  # a variant of `time` is run with every seed
+            assert sorted({run["seed"] for run in own}) == (options.seeds if seeded else options.seeds[:1])
+        if options.protocol != "time":  # there a trial is a period
+            for model, own in made.items():
+                trials = len({run["trial"] for run in own if run["trial"] >= 0})
+                assert trials == min(options.trials, SIZES.get(model, options.trials)), model
+
+
+def test_one_file_is_printed_with_its_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["published", "loo-ml-100k-rectools", "--data", "/my data"])
+    published.main()
+    title, before, command = capsys.readouterr().out.splitlines()
+    assert title == "# loo-ml-100k-rectools.json"
+    assert before == "make rectools"
+    assert "--data '/my data/ml-100k'" in command
+
+
+def test_all_files_are_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["published"])
+    published.main()
+    said = capsys.readouterr().out.splitlines()
+    assert [line for line in said if line.startswith("#")] == [f"# {name}.json" for name in published.PUBLISHED]
+    assert all(line in said for name in published.PUBLISHED for line in published.shell(name))
+
+
+def test_the_help_names_every_model() -> None:
+    told = (learner.__doc__ or "").partition("Models\n")[2].partition("The outer")[0]
+    ranking, _, others = told.partition("    ratings")
+    ratings, _, time = others.partition("    time")
+    for text, known in ((ranking, RANKERS), (ratings, RATERS), (time, VARIANTS)):
+        words = {word.strip(",;") for word in text.split()}
+        assert known.keys() <= words
+        assert not words & (({*RANKERS, *RATERS, *VARIANTS}) - known.keys())
+
+
+@pytest.mark.parametrize("protocol", ["ratings", "time"])
+def test_another_device_is_refused_where_none_is_used(
+    protocol: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["--protocol", protocol, "--data", "x", "--models", "all", "--json", "x.json", "--device", "cuda"]
+    monkeypatch.setattr("sys.argv", ["learner", *asked])
+    with pytest.raises(SystemExit, match="2"):
+        learner.main()
+    assert f"{protocol} runs on the cpu alone, not on cuda" in capsys.readouterr().err
+
+
+def test_data_is_replaced_alone() -> None:
+    for name in published.PUBLISHED:
+        plain, placed = (json.dumps(published.commands(name, data)) for data in ("DATA", "/somewhere"))
+        assert plain.replace("DATA", "/somewhere") == placed
+        assert "DATA" in plain
