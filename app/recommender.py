@@ -2,7 +2,8 @@
 
 What is served moves by one reference, between two batches:
     when the catalogue has moved   the batch that sees it in Redis waits for the items, and is computed with them;
-                                   where none comes by, the watcher sees it
+                                   where that takes longer than PATIENCE, it and those after it go without, until
+                                   they are there; where none comes by, the watcher sees it
     when `current` has moved       the watcher loads the snapshot aside and warms it, then swaps
 """
 
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 WITH_EVERY_READ = (VERSION_KEY, announcement.KEY, FORGOTTEN_KEY)
 RETRY = 0.25
 """Seconds between looks for a Redis that is away."""
+
+PATIENCE = 0.25
+"""Seconds that answers are held back for a catalogue that has moved. Up to some 100,000 items it is there by then."""
 
 Encode = Callable[[str, Sequence[str]], Awaitable[NDArray[np.float32]]]
 """(content model, texts) -> content vectors, (texts, C)."""
@@ -95,6 +99,8 @@ class Recommender:
         self._illegible: int | None = None  # a version of the catalogue that is not to be tried again
         self._look = asyncio.Event()
         self._renewing = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None  # of a catalogue that was seen to have moved
+        self._waited_until = 0.0  # by the loop's clock: when those who wait for it go on without
         self._closing = False
         self._watcher: asyncio.Task[None] | None = None
 
@@ -115,6 +121,9 @@ class Recommender:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
         await self._engine.close()
+        if self._renewal is not None and not self._renewal.done():
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
 
     @property
     def alive(self) -> bool:
@@ -205,7 +214,7 @@ class Recommender:
             self._lose(error)
             raise
 
-    async def _read_and_notice(self, users: Sequence[str]) -> list[UserHistory]:
+    async def _read_and_notice(self, users: Sequence[str], patient: bool = False) -> list[UserHistory]:
         """Histories; and what has happened meanwhile: the catalogue moved, a snapshot came, someone was forgotten."""
         histories, (version, announced, forgotten) = await self._history.read_with(users, WITH_EVERY_READ)
         count = int(forgotten or 0)
@@ -213,7 +222,7 @@ class Recommender:
             # By another process, and who it was is known to nobody any more: all go.
             self._forgotten = count
             self._engine.forget()
-        await self._renew_if_moved(int(version or 0))
+        await self._renew_if_moved(int(version or 0), patient)
         if announced != self._announced:
             self._announced = announced
             self._look.set()
@@ -225,21 +234,38 @@ class Recommender:
             self._away = True
             self._look.set()
 
-    async def _renew_if_moved(self, version: int) -> None:
-        if version in (self._engine.served.catalogue_version, self._illegible):
-            return
+    async def _renew_if_moved(self, version: int, patient: bool) -> None:
+        """See to it that the catalogue is what it was at `version`, and wait for that. Raises StoreUnavailable.
+
+        Everyone waits for the same renewal, nobody but who is `patient` longer than whoever saw first that it was due.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(2):  # one that is under way may have looked before what this version is of
+            if version in (self._engine.served.catalogue_version, self._illegible):
+                return
+            if self._renewal is None or self._renewal.done():
+                self._renewal = loop.create_task(self._renew_to(version), name="renewal")
+                self._renewal.add_done_callback(lambda done: done.cancelled() or done.exception())  # or nobody asks
+                self._waited_until = loop.time() + PATIENCE
+            left = None if patient else max(self._waited_until - loop.time(), 0.0)
+            await asyncio.wait([self._renewal], timeout=left)
+            if not self._renewal.done():
+                return
+            await self._renewal
+
+    async def _renew_to(self, version: int) -> None:
         try:
-            await self._renew()
+            await self._renew(version)
         except StoreUnavailable:
             raise
         except Exception:  # what was put must never stop what can be answered
             log.exception("the catalogue cannot be read; it stays as it was until it moves again")
             self._illegible = version
 
-    async def _renew(self) -> None:
-        """Bring what is served to the catalogue as it is. Raises StoreUnavailable."""
+    async def _renew(self, version: int | None = None) -> None:
+        """Bring what is served to the catalogue as it is, unless that is this version. Raises StoreUnavailable."""
         async with self._renewing:
-            while True:
+            while self._engine.served.catalogue_version != version:
                 served = self._engine.served
                 renewed = await asyncio.to_thread(served.renewed, *await self._stock(served.snapshot, served))
                 if self._engine.served is served:  # else a snapshot was swapped in meanwhile
@@ -286,7 +312,7 @@ class Recommender:
     async def _look_at_redis(self) -> None:
         """Bring the items of a catalogue that has moved; a Redis that was away is back once they are here."""
         try:
-            await self._read_and_notice(())
+            await self._read_and_notice((), patient=True)
         except StoreUnavailable as error:
             self._lose(error)
             return

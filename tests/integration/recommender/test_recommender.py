@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
+from time import perf_counter
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
+from app import recommender
 from app.catalogue import VECTOR_KEY, VERSION_KEY
 from app.embedded import EmbeddedRedis
 from app.errors import NotFound, StoreUnavailable
 from app.query import Query
+from app.served import Served
 from app.store import connect
 from models.item import Item
 from tests.replicas import Replica, Start, until
@@ -45,6 +50,33 @@ async def test_a_put_item_is_served_at_once_on_every_replica(start: Start) -> No
     await one.recommender.put([Item("new", "Moved", categories=("other",))])
     assert (await two.ask("v", categories=["other"])).items == ["new"]
     assert (await two.ask("v", categories=["fresh"])).items == []
+
+
+async def test_a_catalogue_that_takes_long_holds_nobody_back_for_long(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where there are a million items: one question waits for as long as is bearable, the next not at all."""
+    one, two = await start(), await start(poll=60.0)
+    await two.ask("u")
+    going = threading.Event()
+    real = Served.renewed
+
+    def long(*given: Any) -> Served:
+        assert going.wait(10)
+        return real(*given)
+
+    monkeypatch.setattr(recommender, "PATIENCE", 0.5)
+    await one.recommender.put([Item("new", "A new one", categories=("fresh",))])
+    monkeypatch.setattr(Served, "renewed", long)
+    waits = []
+    for _ in range(3):
+        began = perf_counter()
+        assert (await two.ask("u", categories=["fresh"])).items == []
+        waits.append(perf_counter() - began)
+    assert waits[0] >= 0.5 > max(waits[1:])
+    going.set()
+    await until(lambda: two.recommender.item("new") is not None)
+    assert (await two.ask("u", categories=["fresh"])).items == ["new"]
 
 
 async def test_the_words_of_a_put_item_place_it_on_every_replica(start: Start) -> None:
