@@ -2,7 +2,7 @@
 
 What is served moves by one reference, between two batches:
     when the catalogue has moved   the batch that sees it in Redis waits for the items, and is computed with them;
-                                   where that takes longer than PATIENCE, it and those after it go without, until
+                                   where that takes longer than is bearable, it and those after it go without, until
                                    they are there; where none comes by, the watcher sees it
     when `current` has moved       the watcher loads the snapshot aside and warms it, then swaps
 """
@@ -26,8 +26,9 @@ from app.catalogue import VERSION_KEY, Catalogue
 from app.errors import NotFound, NotReady, StoreUnavailable
 from app.event import UserHistory
 from app.history import FORGOTTEN_KEY, History
-from app.query import Answer, Entry, Query
+from app.query import Answer, Query
 from app.served import UNKNOWN, Served
+from app.stock import Stock
 from models.item import Item
 from models.learner import Learner
 from models.manifest import Manifest
@@ -39,14 +40,8 @@ WITH_EVERY_READ = (VERSION_KEY, announcement.KEY, FORGOTTEN_KEY)
 RETRY = 0.25
 """Seconds between looks for a Redis that is away."""
 
-PATIENCE = 0.25
-"""Seconds that answers are held back for a catalogue that has moved. Up to some 100,000 items it is there by then."""
-
 Encode = Callable[[str, Sequence[str]], Awaitable[NDArray[np.float32]]]
 """(content model, texts) -> content vectors, (texts, C)."""
-
-Stock = tuple[list[Entry], dict[str, int], int]
-"""Items as they were put, the handle of every item, and the version of the catalogue that these are."""
 
 
 class Observer(waiting.Observer, succession.Observer, Protocol):
@@ -92,15 +87,12 @@ class Recommender:
             threads=threads,
             remembered=remembered,
         )
+        self._stock = Stock(catalogue, self._engine)
         self._succession = succession.Succession(path, self._engine, self._prepare, observer, device)
         self._away = False  # Redis; while it is, no batch waits for it
         self._announced: bytes | None = None
         self._forgotten = 0  # how often anyone was forgotten anywhere, as far as this process has acted on it
-        self._illegible: int | None = None  # a version of the catalogue that is not to be tried again
         self._look = asyncio.Event()
-        self._renewing = asyncio.Lock()
-        self._renewal: asyncio.Task[None] | None = None  # of a catalogue that was seen to have moved
-        self._waited_until = 0.0  # by the loop's clock: when those who wait for it go on without
         self._closing = False
         self._watcher: asyncio.Task[None] | None = None
 
@@ -121,9 +113,7 @@ class Recommender:
             self._watcher.cancel()
             await asyncio.wait([self._watcher])
         await self._engine.close()
-        if self._renewal is not None and not self._renewal.done():
-            self._renewal.cancel()
-            await asyncio.wait([self._renewal])
+        await self._stock.close()
 
     @property
     def alive(self) -> bool:
@@ -196,7 +186,7 @@ class Recommender:
         model = self.manifest.content_model
         vectors = await self._encode(model, [item.content for item in items])
         version = await self._catalogue.put(items, vectors, model)
-        await self._renew()
+        await self._stock.renew()
         return version
 
     async def rollback(self) -> Manifest:
@@ -222,7 +212,7 @@ class Recommender:
             # By another process, and who it was is known to nobody any more: all go.
             self._forgotten = count
             self._engine.forget()
-        await self._renew_if_moved(int(version or 0), patient)
+        await self._stock.follow(int(version or 0), patient)
         if announced != self._announced:
             self._announced = announced
             self._look.set()
@@ -234,48 +224,10 @@ class Recommender:
             self._away = True
             self._look.set()
 
-    async def _renew_if_moved(self, version: int, patient: bool) -> None:
-        """See to it that the catalogue is what it was at `version`, and wait for that. Raises StoreUnavailable.
-
-        Everyone waits for the same renewal, nobody but who is `patient` longer than whoever saw first that it was due.
-        """
-        loop = asyncio.get_running_loop()
-        for _ in range(2):  # one that is under way may have looked before what this version is of
-            if version in (self._engine.served.catalogue_version, self._illegible):
-                return
-            if self._renewal is None or self._renewal.done():
-                self._renewal = loop.create_task(self._renew_to(version), name="renewal")
-                self._renewal.add_done_callback(lambda done: done.cancelled() or done.exception())  # or nobody asks
-                self._waited_until = loop.time() + PATIENCE
-            left = None if patient else max(self._waited_until - loop.time(), 0.0)
-            await asyncio.wait([self._renewal], timeout=left)
-            if not self._renewal.done():
-                return
-            await self._renewal
-
-    async def _renew_to(self, version: int) -> None:
-        try:
-            await self._renew(version)
-        except StoreUnavailable:
-            raise
-        except Exception:  # what was put must never stop what can be answered
-            log.exception("the catalogue cannot be read; it stays as it was until it moves again")
-            self._illegible = version
-
-    async def _renew(self, version: int | None = None) -> None:
-        """Bring what is served to the catalogue as it is, unless that is this version. Raises StoreUnavailable."""
-        async with self._renewing:
-            while self._engine.served.catalogue_version != version:
-                served = self._engine.served
-                renewed = await asyncio.to_thread(served.renewed, *await self._stock(served.snapshot, served))
-                if self._engine.served is served:  # else a snapshot was swapped in meanwhile
-                    self._engine.swap(renewed)
-                    return
-
     async def _prepare(self, found: Snapshot, learner: Learner) -> Served:
         """A snapshot with the catalogue as it is, warm."""
         try:
-            stock = await self._stock(found, None)
+            stock = await self._stock.goods(found, None)
         except StoreUnavailable as error:
             self._lose(error)
             stock = ([], {}, UNKNOWN)  # the batch that finds Redis back brings the rest
@@ -284,16 +236,6 @@ class Recommender:
         if served.held_back:
             log.warning("%d items are held back: their content vectors are of another model", served.held_back)
         return served
-
-    async def _stock(self, found: Snapshot, known: Served | None) -> Stock:
-        """Every item that was put; from what is `known`, only the changes are read. Raises StoreUnavailable."""
-        since = UNKNOWN if known is None else known.catalogue_version
-        if since == UNKNOWN:
-            await self._catalogue.register(item.id for item in found.items)
-        changes = await self._catalogue.changes(max(since, 0), found.manifest.content_model)
-        put = {} if known is None else dict(known.put)
-        put |= {item.id: Entry(handle, item, content) for handle, item, content in changes.items}
-        return list(put.values()), dict(self._catalogue.handles), changes.version
 
     async def _watch(self) -> None:
         """Look at Redis, and for a `current` that has moved: when told to, and now and then."""

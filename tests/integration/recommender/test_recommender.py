@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from app import recommender
+from app import stock
 from app.catalogue import VECTOR_KEY, VERSION_KEY
 from app.embedded import EmbeddedRedis
 from app.errors import NotFound, StoreUnavailable
@@ -65,7 +65,7 @@ async def test_a_catalogue_that_takes_long_holds_nobody_back_for_long(
         assert going.wait(10)
         return real(*given)
 
-    monkeypatch.setattr(recommender, "PATIENCE", 0.5)
+    monkeypatch.setattr(stock, "PATIENCE", 0.5)
     await one.recommender.put([Item("new", "A new one", categories=("fresh",))])
     monkeypatch.setattr(Served, "renewed", long)
     waits = []
