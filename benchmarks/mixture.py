@@ -1,0 +1,159 @@
+"""How far could cold users be served? The best mixture of all models of a finished benchmark, against each alone.
+
+    python -m benchmarks.mixture --results benchmarks/results/cold-user-ml-1m.json --data DATA/ml-1m \
+        --split DATA/ml-1m/melu_cold_split.json --json OUT.json
+
+Every model is trained again with the settings that the benchmark chose, on its first part. Its scores of a case's
+items are brought to mean 0 and deviation 1, and weights are looked for by coordinates, two rounds over WEIGHTS.
+`fitted` finds them on the very cases that are measured: no mixture of these models does better there, but for what the
+search misses. `crossed` finds them on every other user and measures the others, both ways: what a mixture is worth
+where it has not looked. Ratios are to the best opponent alone, by its figure of the same cases.
+
+Letters: B cases, N items, M models.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchmarks.contenders import RANKERS
+from benchmarks.corpus import Corpus
+from benchmarks.protocols import cold_user
+from benchmarks.sweep import machine
+from benchmarks.task import CaseSet, Limits, Part
+from models.evaluate import Ranker, metrics_at, ranks
+
+WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5)
+ROUNDS, BATCH = 2, 256
+OURS = "innerloop"
+MIXED = ("all", "others")
+
+Scores = NDArray[np.float32]
+
+
+def standard_scores(ranker: Ranker, cases: CaseSet) -> Scores:
+    """(B, N): mean 0 and deviation 1 over the items of a case that it has not taken; those it has are far below."""
+    out = []
+    for start in range(0, len(cases.cases), BATCH):
+        batch = cases.cases[start : start + BATCH]
+        scores = np.array(ranker.scores([case.support for case in batch]), np.float32)
+        for case, row in zip(batch, scores, strict=True):
+            row[case.support.rows] = np.nan
+        scores -= np.nanmean(scores, 1, keepdims=True)
+        scores /= np.nanstd(scores, 1, keepdims=True) + 1e-9
+        out.append(np.nan_to_num(scores, nan=-1e9))
+    return np.concatenate(out)
+
+
+def figure(scores: Sequence[Scores], weights: Sequence[float], cases: CaseSet, of: NDArray[np.intp]) -> float:
+    """Mean NDCG@10 of the mixture over the cases numbered in `of`."""
+    mixed = sum(weight * own[of] for weight, own in zip(weights, scores, strict=True) if weight)
+    rows = np.asarray(mixed, np.float32)
+    found = [
+        metrics_at(ranks(row, cases.cases[case].targets), [10])["NDCG@10"] for row, case in zip(rows, of, strict=True)
+    ]
+    return float(np.mean(found))
+
+
+def mixed(scores: Sequence[Scores], cases: CaseSet, of: NDArray[np.intp]) -> list[float]:
+    """The weights, (M,), of the best mixture for these cases that a search by coordinates finds."""
+    alone = [figure([own], [1.0], cases, of) for own in scores]
+    weights = [0.0] * len(scores)
+    weights[int(np.argmax(alone))] = 1.0
+    best = max(alone)
+    for _ in range(ROUNDS):
+        for at in range(len(scores)):
+            for weight in WEIGHTS:
+                tried = [*weights[:at], weight, *weights[at + 1 :]]
+                if any(tried) and (found := figure(scores, tried, cases, of)) > best:
+                    best, weights = found, tried
+    return weights
+
+
+def compared(scores: dict[str, Scores], cases: CaseSet) -> dict[str, Any]:
+    """What each model, the mixtures of the opponents and those of all come to on one test."""
+    everyone = np.arange(len(cases.cases))
+    alone = {name: figure([own], [1.0], cases, everyone) for name, own in scores.items()}
+    best = max(value for name, value in alone.items() if name != OURS)
+    out: dict[str, Any] = {"cases": len(everyone), "alone": alone, "ours": alone[OURS] / best}
+    halves = [np.flatnonzero(np.array(cases.users) % 2 == half) for half in (0, 1)]
+    for label, names in (("all", list(scores)), ("others", [name for name in scores if name != OURS])):
+        own = [scores[name] for name in names]
+        weights = mixed(own, cases, everyone)
+        crossed = [
+            figure(own, mixed(own, cases, here), cases, there) * len(there)
+            for here, there in (halves, halves[::-1])
+            if len(here) and len(there)
+        ]
+        out[label] = {
+            "weights": dict(zip(names, weights, strict=True)),
+            "fitted": figure(own, weights, cases, everyone) / best,
+            "crossed": sum(crossed) / len(everyone) / best,
+        }
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, required=True, help="a finished file of the protocol cold-user")
+    parser.add_argument("--data", type=Path, required=True, help="the data set that it is of")
+    parser.add_argument("--split", type=Path, help="as the benchmark was given it")
+    parser.add_argument("--patience", type=int, help="as the benchmark was given it")
+    parser.add_argument("--epochs", type=int, help="as the benchmark was given it")
+    parser.add_argument("--json", type=Path, help="where to keep the figures")
+    parser.add_argument("--cache", type=Path, default=Path(".innerloop/content.sqlite"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    told = json.loads(options.results.read_text())
+    about = told["about"]
+    if about["protocol"] != "cold-user":
+        parser.error(f"{options.results} is of the protocol {about['protocol']}; cold-user is wanted")
+    corpus = Corpus.read(options.data, options.cache)
+    if corpus.dataset.checksum != about["checksum"]:
+        parser.error(f"{options.results} is of other data than {options.data}")
+    cold = corpus.users_of(json.loads(options.split.read_text())["cold_users"]) if options.split else None
+    folds = about["folds"] if isinstance(about["folds"], int) else 1
+    shots = [k for k in about["shots"] if k]
+    part: Part = cold_user.parts(corpus, shots, about["draws"], folds, cold)[0]
+    tests = told["outcome"]["tests"]
+    names = [name for name in next(iter(tests.values())) if ", K = " not in name]
+    scores: dict[str, dict[str, Scores]] = {test: {} for test in part.tests}
+    for name in names:
+        settings = next(iter(tests.values()))[name]["settings"]
+        print(f"{name}: {settings}", file=sys.stderr, flush=True)
+        space = {setting: values[0] for setting, values in RANKERS[name].space(part.task).items()}
+        limits = Limits("cpu", options.epochs, options.patience)
+        fitted = RANKERS[name].fit(part.task, space | settings, 0, limits, _say)
+        for test, cases in part.tests.items():
+            scores[test][name] = standard_scores(fitted.ranker, cases)
+    found = {}
+    for test, cases in part.tests.items():
+        found[test] = compared(scores.pop(test), cases)
+        mixtures = [(label, found[test][label]) for label in MIXED]
+        said = ", ".join(f"{label} {known['fitted']:.3f} ({known['crossed']:.3f})" for label, known in mixtures)
+        print(f"{test}: ours {found[test]['ours']:.3f}; fitted (crossed): {said}", flush=True)
+    if options.json:
+        whole = {"of": about, "part": part.name, "date": _now(), "machine": machine(Limits()), "tests": found}
+        options.json.write_text(json.dumps(whole, indent=1) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="minutes")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
