@@ -10,6 +10,7 @@ from models.index import Exact, Index
 from models.library import library
 from models.panels import Panels
 from models.quantised import Quantised
+from models.scan import best_scan
 
 LARGE = 200_000
 """Items from which on two goes are faster, on a processor, for a batch of 16 or more.
@@ -21,6 +22,6 @@ def index_for(vectors: Tensor, biases: Tensor) -> Index:
     large = len(biases) >= LARGE and vectors.shape[1] > 0
     if vectors.device.type != "cpu":
         return Halved(vectors, biases) if large else Exact(vectors, biases)
-    if large and hasattr(torch, "_int_mm"):
+    if large and (best_scan() or hasattr(torch, "_int_mm")):
         return Quantised(vectors, biases)
     return Exact(vectors, biases) if library() is None else Panels(vectors, biases)

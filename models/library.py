@@ -1,7 +1,7 @@
 """The calls compiled from `models/native`: built where the package is installed, if a C compiler is at hand there.
 
 On x86 that must be gcc 12 or later with glibc, and the processor have AVX2: else torch is faster. Where there are none,
-torch does the same in more steps: `models.traced`, `models.index`.
+torch does the same in more steps: `models.traced`, `models.index`, `models.chunked`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Of the sources and of what calls them. A library with another number was built from others."""
 
 POINTER, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -24,6 +24,9 @@ _CALLS: dict[str, list[type]] = {
     "innerloop_adapt": [POINTER, WHOLE, *[POINTER] * 9],
     "innerloop_search": [
         *[WHOLE] * 2, *[POINTER] * 2, WHOLE, *[POINTER] * 2, WHOLE, *[POINTER] * 2, WHOLE, REAL, *[POINTER] * 2,
+    ],
+    "innerloop_scan": [
+        *[WHOLE] * 3, *[POINTER] * 4, *[WHOLE] * 2, POINTER, WHOLE, *[POINTER] * 4, WHOLE, *[POINTER] * 3,
     ],
 }  # fmt: skip
 
