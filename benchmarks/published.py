@@ -65,10 +65,7 @@ PUBLISHED = {
     ),
     "loo-ml-100k-rectools": Made(
         "--protocol loo --data DATA/ml-100k --patience 5",
-        (
-            "--models popularity,itemknn,ease,ease-recency,sasrec,innerloop,"
-            "rectools-sasrec,rectools-esasrec,rectools-hstu --trials 1",
-        ),
+        (CLASSIC, TRAINED, "--models rectools-sasrec,rectools-esasrec,rectools-hstu --trials 3"),
     ),
     "loo-ml-1m": Made("--protocol loo --data DATA/ml-1m", (CLASSIC, f"{TRAINED} --seeds 0,1,2")),
     "ratings-ml-1m": Made(

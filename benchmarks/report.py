@@ -50,8 +50,7 @@ ABOUT = {
 NOTES = {
     "-recency": "`ease-recency` and `itemknn-recency`: a matrix that an earlier trial or the plain model made counts "
     "with the seconds it took then: in runs until 2026-11-26 those of the clock, not of the processor.",
-    "rectools-": "RecTools' models train in a process of their own: its memory is not in the table, nor, in runs "
-    "before 2026-11-26 07:46 UTC, are its processor seconds.",
+    "rectools-": "RecTools' models train in a process of their own: its memory is not in the table.",
     "rectools-hstu": "`rectools-hstu` is RecTools' HSTU without its relative time attention: like all here it is given "
     "the order of the events and not their times.",
 }
