@@ -28,8 +28,8 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
     tests: Table = {}
     users: dict[str, dict[tuple[str, str], NDArray[np.float64]]] = {}  # metric -> (test, model) -> a figure a user
     for label, model in _contents(records):
-        own = [record for record in records if record["model"] == model.partition(", ")[0]]
         shown = f"{label} | {model.partition(', ')[2]}" if ", " in model else label
+        own = [r for r in records if r["model"] == model.partition(", ")[0] and shown in r["tests"]]
         seeds = sorted({record["seed"] for record in own})
         by_seed = _by_seed(own, shown, seeds, metric)
         users.setdefault(metric, {})[label, model] = np.mean(by_seed, axis=0)

@@ -16,6 +16,7 @@ from benchmarks.bootstrap import compare
 from benchmarks.opponents.recency import Matrices, Plain, Recency
 from benchmarks.outcome import outcome
 from benchmarks.packed import pack, unpack
+from benchmarks.protocols.prequential import LATER, labelled
 from benchmarks.report import results
 from benchmarks.sweep import trained
 from benchmarks.task import CaseSet, Fitted, Limits, Part, Say, Settings, Task
@@ -56,7 +57,8 @@ def test_hits_are_compared_beside_the_metric_where_both_keep_them() -> None:
 @pytest.mark.parametrize("one", results(RESULTS), ids=lambda one: str(one["name"]))
 def test_a_committed_outcome_is_what_its_runs_say(one: dict[str, Any]) -> None:
     told = one["outcome"]
-    found = outcome(one["runs"], 2, told["metric"], told["ours"])  # the intervals need 2,000 resamples; all else none
+    runs = map(labelled, one["runs"]) if one["about"]["protocol"] == "time" else one["runs"]
+    found = outcome(runs, 2, told["metric"], told["ours"])  # the intervals need 2,000 resamples; all else none
     for test, models in told["tests"].items():
         assert found["tests"][test].keys() == models.keys()
         for model, known in models.items():
@@ -122,3 +124,13 @@ def test_what_was_done_before_is_added_to_each_kind_of_seconds() -> None:
     record, _ = trained(TakesOver(), Part("all", small(), {}), {}, 0, Limits(), lambda _: None)
     assert 1000 <= record["train_seconds"] < 1100
     assert 400 <= record["train_cpu_seconds"] < 500
+
+
+def test_the_first_period_is_no_part_of_what_came_after_it() -> None:
+    first, second = (
+        run("refreshed", 0, {"NDCG@10": [figure]}) | {"trial": trial} for trial, figure in enumerate((0.2, 0.4))
+    )
+    periods = [record | {"tests": {"all periods": record["tests"]["loo"]}} for record in (first, second)]
+    found = outcome(map(labelled, periods), 2, ours="refreshed")["tests"]
+    assert found["all periods"]["refreshed"]["figures"]["NDCG@10"] == pytest.approx(0.3, abs=1e-3)
+    assert found[LATER]["refreshed"]["figures"]["NDCG@10"] == pytest.approx(0.4, abs=1e-3)
