@@ -19,6 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ from benchmarks.opponents.innerloop import place
 from benchmarks.opponents.sasrec import loss
 from benchmarks.opponents.transformer import Transformer
 from benchmarks.protocols import loo
+from benchmarks.sweep import machine
+from benchmarks.task import Limits
 from models import recipe
 from models.episode import Support, windows
 from models.loss import Loss
@@ -65,11 +68,11 @@ def main() -> None:
             out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
             found[name].append(json.loads(out.splitlines()[-1]))
     rows = {name: summary(rounds, found["whole"]) for name, rounds in found.items()}
-    print(f"{'variant':<10}{'ms a step':>12}{'lowest':>9}{'highest':>9}{'/ whole':>9}{'MiB':>8}")
+    print(f"{'variant':<10}{'ms a step':>12}{'lowest':>9}{'highest':>9}{'/ whole':>9}{'steps/s':>9}{'MiB':>8}")
     for name, row in rows.items():
         print(
             f"{name:<10}{row['ms']:>12.1f}{row['lowest']:>9.1f}{row['highest']:>9.1f}"
-            f"{row['ratio']:>9.2f}{row['memory']:>8.0f}"
+            f"{row['ratio']:>9.2f}{1000 / row['ms']:>9.1f}{row['memory']:>8.0f}"
         )
     if options.json:
         about = {
@@ -77,6 +80,8 @@ def main() -> None:
             "steps": options.steps,
             "rounds": options.rounds,
             "threads": options.threads,
+            "date": datetime.now(UTC).isoformat(timespec="minutes"),
+            "machine": machine(Limits()),
         }
         options.json.write_text(json.dumps({"about": about, "variants": rows}, indent=1) + "\n")
 
@@ -99,7 +104,7 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(options.threads)
     corpus = Corpus.read(options.data, options.cache)
     histories = [place(one, np.arange(corpus.items), signed=False) for one in loo.parts(corpus)[0].task.train]
-    plan = recipe.plan(recipe.sized(corpus.dataset) | {"half": options.variant == "half"})
+    plan = recipe.plan(recipe.sized(corpus.dataset, ordered=True) | {"half": options.variant == "half"})
     rng = np.random.default_rng(0)
     drawn = windows(histories, plan.learner.length, plan.outer.batch_size, plan.outer.shuffled, rng, plan.outer.windows)
     batches = [batch for batch, _ in islice(drawn, WARM + options.steps)]
