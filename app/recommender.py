@@ -95,6 +95,7 @@ class Recommender:
         self._look = asyncio.Event()
         self._closing = False
         self._watcher: asyncio.Task[None] | None = None
+        self._follower: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Load, warm and serve the current snapshot, or the newest sound one there is. Redis may be away.
@@ -109,9 +110,10 @@ class Recommender:
     async def close(self) -> None:
         """Answer what waits, then stop."""
         self._closing = True
-        if self._watcher is not None:
-            self._watcher.cancel()
-            await asyncio.wait([self._watcher])
+        for task in (self._watcher, self._follower):  # in this order: the one starts the other
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
         await self._engine.close()
         await self._stock.close()
 
@@ -247,9 +249,17 @@ class Recommender:
             self._look.clear()
             try:
                 await self._look_at_redis()
-                await self._succession.follow()
             except Exception:
                 log.exception("a look failed; another follows")
+            if self._follower is None or self._follower.done():
+                # By itself: a snapshot takes a while to get ready, and Redis may go and come back meanwhile.
+                self._follower = asyncio.create_task(self._follow(), name="follower")
+
+    async def _follow(self) -> None:
+        try:
+            await self._succession.follow()
+        except Exception:
+            log.exception("a look for a new snapshot failed; another follows")
 
     async def _look_at_redis(self) -> None:
         """Bring the items of a catalogue that has moved; a Redis that was away is back once they are here."""

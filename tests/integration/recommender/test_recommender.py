@@ -14,13 +14,14 @@ from redis.asyncio import Redis
 from app import stock
 from app.catalogue import VECTOR_KEY, VERSION_KEY
 from app.embedded import EmbeddedRedis
+from app.engine import Engine
 from app.errors import NotFound, StoreUnavailable
 from app.query import Query
 from app.served import Served
 from app.store import connect
 from models.item import Item
 from tests.replicas import Replica, Start, until
-from tests.worlds import CONTENT_WIDTH, SHELVES, shelf
+from tests.worlds import CONTENT_WIDTH, SHELVES, publish_snapshot, shelf
 
 
 async def test_an_event_is_in_the_next_answer_on_every_replica(start: Start) -> None:
@@ -154,6 +155,29 @@ async def test_redis_away_at_the_start_then_there_then_gone_then_back(
     finally:
         await client.aclose()
         server.stop()
+
+
+async def test_redis_is_back_though_a_snapshot_takes_long(
+    start: Start, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    getting_ready = asyncio.Event()
+
+    async def long(*_: Any) -> None:
+        getting_ready.set()
+        await asyncio.sleep(60)
+
+    with EmbeddedRedis(tmp_path / "redis") as server:
+        async with connect(server.url) as client:
+            replica = await start(client=client)
+            monkeypatch.setattr(Engine, "succeed", long)
+            publish_snapshot(root, seed=1)
+            async with asyncio.timeout(10):
+                await getting_ready.wait()
+            server.stop()
+            assert (await replica.ask("u")).degraded
+            server.start()
+            await asyncio.sleep(0.6)
+            assert not (await replica.ask("u")).degraded
 
 
 async def test_a_wrong_password_is_said_once_and_never_shown(
