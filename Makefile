@@ -34,6 +34,7 @@ bench-gpu: .venv/.local
 
 report: .venv/.dev
 	$(BIN)/python -m benchmarks.report --readme README.md
+	$(BIN)/python -m benchmarks.serving.report
 
 # RecTools pins numpy below 2, so it has an environment of its own; benchmarks/opponents/rectools_adapter.py runs it there.
 rectools: .venv/bin/python

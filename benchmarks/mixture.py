@@ -110,6 +110,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, help="as the benchmark was given it")
     parser.add_argument("--patience", type=int, help="as the benchmark was given it")
     parser.add_argument("--epochs", type=int, help="as the benchmark was given it")
+    parser.add_argument("--without", default="", type=lambda text: text.split(","), help="models to leave out")
     parser.add_argument("--json", type=Path, help="where to keep the figures")
     parser.add_argument("--cache", type=Path, default=Path(".innerloop/content.sqlite"))
     options = parser.parse_args()
@@ -126,7 +127,7 @@ def main() -> None:
     shots = [k for k in about["shots"] if k]
     part: Part = cold_user.parts(corpus, shots, about["draws"], folds, cold)[0]
     tests = told["outcome"]["tests"]
-    names = [name for name in next(iter(tests.values())) if ", K = " not in name]
+    names = [name for name in next(iter(tests.values())) if ", K = " not in name and name not in options.without]
     scores: dict[str, dict[str, Scores]] = {test: {} for test in part.tests}
     for name in names:
         settings = next(iter(tests.values()))[name]["settings"]

@@ -81,17 +81,17 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return [one for one in found if one.get("about", {}).get("protocol") in TITLES and one["outcome"]]
 
 
-def renewed(text: str, lines: list[str]) -> str:
+def renewed(text: str, lines: list[str], opening: str = OPEN, closing: str = CLOSE) -> str:
     """The page with these lines between its marks.
 
     Raises:
         ValueError: the page has no marks.
     """
-    before, opened, rest = text.partition(OPEN)
-    _, closed, after = rest.partition(CLOSE)
+    before, opened, rest = text.partition(opening)
+    _, closed, after = rest.partition(closing)
     if not opened or not closed:
-        raise ValueError(f"there is no {OPEN} ... {CLOSE} to write between")
-    return "\n".join([before + OPEN, *lines, CLOSE + after])
+        raise ValueError(f"there is no {opening} ... {closing} to write between")
+    return "\n".join([before + opening, *lines, closing + after])
 
 
 def page(found: list[dict[str, Any]], folder: Path) -> str:
