@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
@@ -88,13 +88,19 @@ class Engine:
         else:
             self._memory.adapted.clear()
 
-    async def succeed(self, served: Served) -> None:
-        """Swap, and know at once whom the one before knew of late.
+    async def succeed(self, served: Served, latest: Callable[[Served], Awaitable[Served]]) -> None:
+        """Swap, and know at once whom the one before knew of late, with the catalogue as it is by then.
 
         What fails is raised, and what was served before goes on.
+
+        Args:
+            latest: gives `served` with the catalogue as it has become meanwhile.
         """
         adapted = await self._memory.meet(served)
-        self._served = served
+        newest = await latest(served)
+        if newest is not served:
+            adapted.renewed()
+        self._served = newest
         await self._memory.turn_to(adapted)
 
     def forget(self, user: str | None = None) -> None:

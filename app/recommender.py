@@ -88,7 +88,9 @@ class Recommender:
             remembered=remembered,
         )
         self._stock = Stock(catalogue, self._engine)
-        self._succession = succession.Succession(path, self._engine, self._prepare, observer, device)
+        self._succession = succession.Succession(
+            path, self._engine, self._prepare, self._stock.latest, observer, device
+        )
         self._away = False  # Redis; while it is, no batch waits for it
         self._announced: bytes | None = None
         self._forgotten = 0  # how often anyone was forgotten anywhere, as far as this process has acted on it
@@ -96,6 +98,7 @@ class Recommender:
         self._closing = False
         self._watcher: asyncio.Task[None] | None = None
         self._follower: asyncio.Task[None] | None = None
+        self._again = False  # there was a look for a new snapshot while one was being made ready
 
     async def start(self) -> None:
         """Load, warm and serve the current snapshot, or the newest sound one there is. Redis may be away.
@@ -110,10 +113,12 @@ class Recommender:
     async def close(self) -> None:
         """Answer what waits, then stop."""
         self._closing = True
-        for task in (self._watcher, self._follower):  # in this order: the one starts the other
-            if task is not None:
-                task.cancel()
-                await asyncio.wait([task])
+        if self._watcher is not None:
+            self._watcher.cancel()
+            await asyncio.wait([self._watcher])
+        if self._follower is not None:  # which the watcher may have started as it ended
+            self._follower.cancel()
+            await asyncio.wait([self._follower])
         await self._engine.close()
         await self._stock.close()
 
@@ -188,7 +193,7 @@ class Recommender:
         model = self.manifest.content_model
         vectors = await self._encode(model, [item.content for item in items])
         version = await self._catalogue.put(items, vectors, model)
-        await self._stock.renew()
+        await self._stock.renew(version)
         return version
 
     async def rollback(self) -> Manifest:
@@ -206,7 +211,7 @@ class Recommender:
             self._lose(error)
             raise
 
-    async def _read_and_notice(self, users: Sequence[str], patient: bool = False) -> list[UserHistory]:
+    async def _read_and_notice(self, users: Sequence[str]) -> list[UserHistory]:
         """Histories; and what has happened meanwhile: the catalogue moved, a snapshot came, someone was forgotten."""
         histories, (version, announced, forgotten) = await self._history.read_with(users, WITH_EVERY_READ)
         count = int(forgotten or 0)
@@ -214,7 +219,7 @@ class Recommender:
             # By another process, and who it was is known to nobody any more: all go.
             self._forgotten = count
             self._engine.forget()
-        await self._stock.follow(int(version or 0), patient)
+        await self._stock.follow(int(version or 0))
         if announced != self._announced:
             self._announced = announced
             self._look.set()
@@ -226,12 +231,14 @@ class Recommender:
             self._away = True
             self._look.set()
 
-    async def _prepare(self, found: Snapshot, learner: Learner) -> Served:
-        """A snapshot with the catalogue as it is, warm."""
+    async def _prepare(self, found: Snapshot, learner: Learner, without: bool) -> Served:
+        """A snapshot with the catalogue as it is, warm. Raises StoreUnavailable, unless it may do `without`."""
         try:
             stock = await self._stock.goods(found, None)
         except StoreUnavailable as error:
             self._lose(error)
+            if not without:
+                raise
             stock = ([], {}, UNKNOWN)  # the batch that finds Redis back brings the rest
         served = await asyncio.to_thread(Served, learner, found, *stock)
         await asyncio.to_thread(served.warm, self._max_batch)
@@ -251,20 +258,25 @@ class Recommender:
                 await self._look_at_redis()
             except Exception:
                 log.exception("a look failed; another follows")
-            if self._follower is None or self._follower.done():
-                # By itself: a snapshot takes a while to get ready, and Redis may go and come back meanwhile.
+            # By itself: a snapshot takes a while to get ready, and Redis may go and come back meanwhile.
+            self._again = self._follower is not None and not self._follower.done()
+            if not self._again and not self._closing:
                 self._follower = asyncio.create_task(self._follow(), name="follower")
 
     async def _follow(self) -> None:
         try:
             await self._succession.follow()
+        except StoreUnavailable:
+            pass  # said when it was lost, and the snapshot is tried again
         except Exception:
             log.exception("a look for a new snapshot failed; another follows")
+        if self._again:
+            self._look.set()
 
     async def _look_at_redis(self) -> None:
-        """Bring the items of a catalogue that has moved; a Redis that was away is back once they are here."""
+        """Have the items of a catalogue that has moved brought; a Redis that was away is back once it has answered."""
         try:
-            await self._read_and_notice((), patient=True)
+            await self._read_and_notice(())
         except StoreUnavailable as error:
             self._lose(error)
             return

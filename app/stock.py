@@ -18,7 +18,7 @@ from models.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 PATIENCE = 0.25
-"""Seconds that answers are held back for a catalogue that has moved. Up to some 100,000 items it is there by then."""
+"""Seconds that answers are held back for a renewal. Up to some 100,000 items it is done by then."""
 
 Goods = tuple[list[Entry], dict[str, int], int]
 """Items as they were put, the handle of every item, and the version of the catalogue that these are."""
@@ -40,43 +40,70 @@ class Stock:
             self._renewal.cancel()
             await asyncio.wait([self._renewal])
 
-    async def follow(self, version: int, patient: bool) -> None:
-        """See to it that the catalogue is what it was at `version`, and wait for that. Raises StoreUnavailable.
+    async def follow(self, version: int) -> None:
+        """See to it that the catalogue is what it was at `version`, and wait for that, but not for long.
 
-        Everyone waits for the same renewal, nobody but who is `patient` longer than whoever saw first that it was due.
+        Everyone waits for the same renewal, and nobody longer than whoever saw first that it was due.
+
+        Raises StoreUnavailable, also where no catalogue has been read before and this one is not there in time.
         """
         loop = asyncio.get_running_loop()
+        until: float | None = None
         for _ in range(2):  # one that is under way may have looked before what this version is of
-            if version in (self._engine.served.catalogue_version, self._illegible):
+            served = self._engine.served.catalogue_version
+            # A lower one than is served is of a store that was put back, unless we have waited meanwhile.
+            if version in (served, self._illegible) or (until is not None and 0 < version < served):
                 return
-            if self._renewal is None or self._renewal.done():
-                self._renewal = loop.create_task(self._renew_to(version), name="renewal")
-                self._renewal.add_done_callback(lambda done: done.cancelled() or done.exception())  # or nobody asks
-                self._waited_until = loop.time() + PATIENCE
-            left = None if patient else max(self._waited_until - loop.time(), 0.0)
-            await asyncio.wait([self._renewal], timeout=left)
-            if not self._renewal.done():
+            renewal, begun = self._renewal, False
+            if renewal is None or renewal.done():
+                self._waited_until = until or loop.time() + PATIENCE
+                renewal, begun = loop.create_task(self._renew_to(version), name="renewal"), True
+                renewal.add_done_callback(lambda done: done.cancelled() or done.exception())  # or nobody asks
+                self._renewal = renewal
+            until = until or self._waited_until
+            await asyncio.wait([renewal], timeout=max(until - loop.time(), 0.0))
+            if not renewal.done():
+                if self._engine.served.catalogue_version == UNKNOWN:
+                    raise StoreUnavailable("The catalogue has not been read yet.")
                 return
-            await self._renewal
+            await renewal
+            if begun:
+                return
 
     async def _renew_to(self, version: int) -> None:
         try:
-            await self.renew(version)
+            async with self._renewing:
+                if self._engine.served.catalogue_version != version:
+                    await self._renew_once()
         except StoreUnavailable:
             raise
         except Exception:  # what was put must never stop what can be answered
             log.exception("the catalogue cannot be read; it stays as it was until it moves again")
             self._illegible = version
 
-    async def renew(self, version: int | None = None) -> None:
-        """Bring what is served to the catalogue as it is, unless that is this version. Raises StoreUnavailable."""
+    async def renew(self, version: int) -> None:
+        """Bring what is served to the catalogue as it is at `version` or later. Raises StoreUnavailable."""
         async with self._renewing:
-            while self._engine.served.catalogue_version != version:
-                served = self._engine.served
-                renewed = await asyncio.to_thread(served.renewed, *await self.goods(served.snapshot, served))
-                if self._engine.served is served:  # else a snapshot was swapped in meanwhile
-                    self._engine.swap(renewed)
-                    return
+            if self._engine.served.catalogue_version < version:
+                await self._renew_once()
+
+    async def _renew_once(self) -> None:
+        while True:
+            served = self._engine.served
+            renewed = await asyncio.to_thread(served.renewed, *await self.goods(served.snapshot, served))
+            if self._engine.served is served:  # else a snapshot was swapped in meanwhile
+                self._engine.swap(renewed)
+                return
+
+    async def latest(self, served: Served) -> Served:
+        """What is to be served next, with the catalogue as it is now; as it was where Redis is away."""
+        async with self._renewing:
+            try:
+                while served.catalogue_version != await self._catalogue.version():
+                    served = await asyncio.to_thread(served.renewed, *await self.goods(served.snapshot, served))
+            except StoreUnavailable:
+                log.warning("Redis is away: a snapshot is served with the catalogue as it was last read")
+            return served
 
     async def goods(self, found: Snapshot, known: Served | None) -> Goods:
         """Every item that was put; from what is `known`, only the changes are read. Raises StoreUnavailable."""

@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from app.engine import Engine
-from app.errors import SnapshotRefused
+from app.errors import SnapshotRefused, StoreUnavailable
 from app.served import Served
 from models import snapshot
 from models.learner import Learner
@@ -25,8 +25,12 @@ from models.snapshot import Snapshot, SnapshotError
 
 log = logging.getLogger(__name__)
 
-Prepare = Callable[[Snapshot, Learner], Awaitable[Served]]
-"""Makes a snapshot ready to answer: with the catalogue as it is, and warm."""
+Prepare = Callable[[Snapshot, Learner, bool], Awaitable[Served]]
+"""Makes a snapshot ready to answer: with the catalogue as it is, and warm. Where Redis is away it raises
+StoreUnavailable, unless it is told to do without."""
+
+Latest = Callable[[Served], Awaitable[Served]]
+"""The same snapshot with the catalogue as it has become meanwhile."""
 
 
 class Observer(Protocol):
@@ -42,7 +46,9 @@ class Observer(Protocol):
 class Succession:
     """Follows a snapshots folder for one engine."""
 
-    def __init__(self, path: Path, engine: Engine, prepare: Prepare, observer: Observer, device: str) -> None:
+    def __init__(
+        self, path: Path, engine: Engine, prepare: Prepare, latest: Latest, observer: Observer, device: str
+    ) -> None:
         """Args:
         path: a snapshots folder or its `current`, both followed as they move, or one version, to stay on.
         device: `auto`, or what torch calls it.
@@ -51,7 +57,7 @@ class Succession:
         self._root = path.parent if path.name == snapshot.CURRENT else path
         self._pinned = None if follows else path
         self._engine = engine
-        self._prepare = prepare
+        self._prepare, self._latest = prepare, latest
         self._observer = observer
         self._device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         self._pointer: str | None = None  # where `current` pointed when it was last acted on
@@ -117,22 +123,26 @@ class Succession:
         pointer = snapshot.current(self._root)
         if pointer is None or pointer == self._pointer:
             return
-        self._pointer = pointer
+        before, self._pointer = self._pointer, pointer
         beside = self._engine.served.snapshot
         if pointer == beside.version:
             return
         try:
-            await self._serve(await self._load(self._root / pointer, beside))
+            await self._serve(await self._load(self._root / pointer, beside, unhurried=True))
+        except StoreUnavailable:
+            self._pointer = before  # to be tried again: there is nothing wrong with the snapshot
+            raise
         except SnapshotError:
             self._leave_out(pointer, "unreadable")
         except Exception:
             self._leave_out(pointer, "failed")
 
-    async def _load(self, folder: Path, beside: Snapshot | None = None) -> Served:
-        return await self._prepare(*await asyncio.to_thread(_restore, folder, self._device, beside))
+    async def _load(self, folder: Path, beside: Snapshot | None = None, unhurried: bool = False) -> Served:
+        found, learner = await asyncio.to_thread(_restore, folder, self._device, beside, unhurried)
+        return await self._prepare(found, learner, not unhurried)
 
     async def _serve(self, served: Served) -> None:
-        await self._engine.succeed(served)
+        await self._engine.succeed(served, self._latest)
         self._say(served)
 
     def _say(self, served: Served) -> None:
@@ -168,8 +178,8 @@ def _parent(folder: Path) -> str | None:
         return None
 
 
-def _restore(folder: Path, device: torch.device, beside: Snapshot | None) -> tuple[Snapshot, Learner]:
-    found = snapshot.read(folder, beside)
+def _restore(folder: Path, device: torch.device, beside: Snapshot | None, unhurried: bool) -> tuple[Snapshot, Learner]:
+    found = snapshot.read(folder, beside, unhurried)
     try:
         return found, Learner.restore(found).to(device)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -124,18 +124,18 @@ def write(
     return folder
 
 
-def read(path: Path, beside: Snapshot | None = None) -> Snapshot:
+def read(path: Path, beside: Snapshot | None = None, unhurried: bool = False) -> Snapshot:
     """Read and check a version's folder, or `root/current`.
 
     Args:
-        beside: the snapshot that is served meanwhile, if one is. Where its items are the same they are its own, and
-            where they are not the interpreter is left to it for most of the time.
+        beside: one in memory: where its items are the same, they are its own.
+        unhurried: leave the interpreter to others for most of the time that reading items takes.
     Raises SnapshotError, naming the file, where it is missing, partial, corrupt or of another format.
     """
     while True:
         folder = path.resolve()
         try:
-            return _read(folder, beside)
+            return _read(folder, beside, unhurried)
         except SnapshotError:
             # The link may have moved on, and the version it pointed at been pruned, while it was being read.
             if path.resolve() == folder:
@@ -194,7 +194,7 @@ def prune(root: Path, keep: int) -> list[str]:
     return gone
 
 
-def _read(folder: Path, beside: Snapshot | None) -> Snapshot:
+def _read(folder: Path, beside: Snapshot | None, unhurried: bool) -> Snapshot:
     manifest = manifest_of(folder)
     for name in (MODEL, ITEMS):
         if checksum(folder / name) != manifest.checksums.get(name):
@@ -204,7 +204,7 @@ def _read(folder: Path, beside: Snapshot | None) -> Snapshot:
     try:
         tensors = load_file(folder / MODEL)
         same = beside is not None and beside.manifest.checksums.get(ITEMS) == manifest.checksums[ITEMS]
-        items = beside.items if beside is not None and same else tuple(_items(folder / ITEMS, beside is not None))
+        items = beside.items if beside is not None and same else tuple(_items(folder / ITEMS, unhurried))
     except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
         raise SnapshotError(f"{folder} cannot be read: {error}. Copy this snapshot again, or serve another.") from error
     if fault := _fault(tensors, items, manifest.items):

@@ -17,6 +17,11 @@ from tests.stores import Store
 from tests.worlds import Seen, served_of, snapshot_of
 
 
+async def as_it_is(served: Served) -> Served:
+    """The catalogue has not moved."""
+    return served
+
+
 class Meeting:
     """What becomes of a snapshot that is to be served next, and of those who act while it meets users one by one."""
 
@@ -61,7 +66,7 @@ async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
             mindful.forget("b")  # what is stored goes later, at worst
 
     monkeypatch.setattr(meeting, "meanwhile", go)
-    await mindful.succeed(meeting.other)
+    await mindful.succeed(meeting.other, as_it_is)
     assert mindful.served is meeting.other
     assert mindful._memory.adapted.latest() == ["a"]
     batches = len(seen.batches)
@@ -70,7 +75,7 @@ async def test_a_successor_knows_who_was_here_and_nobody_who_was_forgotten(
     assert answer == meeting.other.answer([Query(user="a")], [store.records("a")])[0]
     assert answer.snapshot == meeting.other.manifest.version
     store.fault = StoreUnavailable()
-    await mindful.succeed(served_of(snapshot_of()))
+    await mindful.succeed(served_of(snapshot_of()), as_it_is)
     assert not len(mindful._memory.adapted), "a store that is away holds no snapshot back"
 
 
@@ -83,7 +88,7 @@ async def test_who_acts_while_a_successor_meets_others_is_met_again(
             assert (await mindful.ask(Query(user="b"))).snapshot != meeting.other.manifest.version
 
     monkeypatch.setattr(meeting, "meanwhile", act)
-    await mindful.succeed(meeting.other)
+    await mindful.succeed(meeting.other, as_it_is)
     assert meeting.met == [("b", False), ("a", False), ("b", True)]
     assert mindful._memory.adapted.latest() == ["b", "a"], "who acted last was here last"
     batches = len(seen.batches)
@@ -102,7 +107,7 @@ async def test_a_successor_is_not_held_back_by_who_has_nothing_to_be_known_by(
         await mindful.ask(Query(user="b", k=30))  # another question of someone who is known
 
     monkeypatch.setattr(meeting, "meanwhile", come)
-    await mindful.succeed(meeting.other)
+    await mindful.succeed(meeting.other, as_it_is)
     assert meeting.met == [("b", False), ("a", False)]
 
 
@@ -114,7 +119,7 @@ async def test_a_successor_does_not_wait_for_those_who_act_as_fast_as_they_are_m
         await mindful.ask(Query(user="b"))
 
     monkeypatch.setattr(meeting, "meanwhile", act)
-    await mindful.succeed(meeting.other)
+    await mindful.succeed(meeting.other, as_it_is)
     assert mindful.served is meeting.other
     assert [user for user, _ in meeting.met] == ["b", "a", "b"]
 
@@ -129,6 +134,6 @@ async def test_who_is_forgotten_after_acting_is_not_met_again(
             mindful.forget("b")  # what is stored goes later, at worst
 
     monkeypatch.setattr(meeting, "meanwhile", act_and_go)
-    await mindful.succeed(meeting.other)
+    await mindful.succeed(meeting.other, as_it_is)
     assert [user for user, _ in meeting.met] == ["b", "a"]
     assert mindful._memory.adapted.latest() == ["a"]

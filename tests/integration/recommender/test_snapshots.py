@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from app import announcement
-from app.errors import SnapshotRefused
+from app import announcement, stock
+from app.adapted import Adapted
+from app.errors import SnapshotRefused, StoreUnavailable
+from app.memory import Memory
+from app.served import Served
+from app.stock import Goods, Stock
 from models import snapshot
 from models.item import Item
 from models.snapshot import SnapshotError
@@ -136,3 +141,69 @@ async def test_without_any_snapshot_it_does_not_start(tmp_path: Path, redis: Red
     with pytest.raises(SnapshotError, match="innerloop train"):
         await replica.recommender.start()
     assert not replica.recommender.ready
+
+
+async def test_items_that_are_put_while_a_snapshot_meets_users_are_there_when_it_is_served(
+    start: Start, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = await start()
+    met = asyncio.Event()
+    meet = Memory.meet
+
+    async def long(memory: Memory, served: Served) -> Adapted:
+        adapted = await meet(memory, served)
+        await replica.recommender.put([Item("new", categories=("fresh",)), Item("i0", available=False)])
+        met.set()
+        return adapted
+
+    monkeypatch.setattr(Memory, "meet", long)
+    monkeypatch.setattr(stock, "PATIENCE", 0.0)  # what is not there at once is not in the answer
+    newer = publish_snapshot(root, seed=1)
+    async with asyncio.timeout(10):
+        await met.wait()
+    await until(lambda: replica.recommender.manifest.version == newer)
+    assert (await replica.ask("u", categories=["fresh"])).items == ["new"]
+    assert "i0" not in (await replica.ask("u", k=100)).items
+
+
+async def test_a_snapshot_that_comes_while_redis_goes_is_served_once_it_is_back(
+    start: Start, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never without the catalogue, as if no history named an item that it knows."""
+    replica = await start()
+    real = Stock.goods
+    away = [2]
+
+    async def lost(of: Stock, *given: Any) -> Goods:
+        if away[0]:
+            away[0] -= 1
+            raise StoreUnavailable("Redis does not answer.")
+        return await real(of, *given)
+
+    monkeypatch.setattr(Stock, "goods", lost)
+    newer = publish_snapshot(root, seed=1)
+    await until(lambda: replica.recommender.manifest.version == newer)
+    assert away == [0]
+    assert not replica.recommender._succession.failures
+    assert replica.recommender._engine.served.catalogue_version > 0
+
+
+async def test_a_snapshot_that_is_announced_while_another_gets_ready_is_not_forgotten(
+    start: Start, root: Path, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replica = await start(poll=60.0)
+    newest: list[str] = []
+    meet = Memory.meet
+
+    async def long(memory: Memory, served: Served) -> Adapted:
+        if not newest:
+            newest.append(publish_snapshot(root, seed=2))
+            await announcement.announce(redis, newest[0])
+            await replica.ask("u")  # which sees the announcement
+            await asyncio.sleep(0.1)
+        return await meet(memory, served)
+
+    monkeypatch.setattr(Memory, "meet", long)
+    await announcement.announce(redis, publish_snapshot(root, seed=1))
+    await replica.ask("u")
+    await until(lambda: newest != [] and replica.recommender.manifest.version == newest[0])
