@@ -23,7 +23,9 @@ LEAST = -(1 << 30)
 
 
 class Chunked:
-    """A chunk's codes stand as the first item of each block, then the second of each: maxima are then taken over whole
+    """It can be searched once `weigh` has given it biases.
+
+    A chunk's codes stand as the first item of each block, then the second of each: maxima are then taken over whole
     rows of scores.
     """
 

@@ -13,7 +13,7 @@ from models.quantised import Quantised
 from models.scan import best_scan
 
 LARGE = 200_000
-"""Items from which on two goes are faster, on a processor, for a batch of 16 or more.
+"""Items from which on two goes are faster, on a processor: in C for any batch, by torch for one of 16 or more.
 On a GPU it has not been measured: there the scores of a batch would not be held whole."""
 
 

@@ -18,18 +18,19 @@ from models.index import Barred
 from models.library import called, library
 
 MOST = 64  # queries, as in scan.c
-AT_ONCE = 1 << 16  # items coded at a time
+CODED = 1 << 16  # items at a time
+REGISTERS, TILES = 1, 2
 
 
 @cache
 def best_scan() -> int:
     """The best way of this processor, as scan.c numbers them: 0 for none, 1 for registers, 2 for tiles."""
     found = library()
-    return 0 if found is None else int(found.innerloop_scans())
+    return 0 if found is None or found.innerloop_scan_block() != BLOCK else int(found.innerloop_scans())
 
 
 class Scan:
-    """As `models.chunked.Chunked`."""
+    """As `models.chunked.Chunked`, by one thread."""
 
     def __init__(self, code: Callable[[slice], Tensor], d: int, rows: Tensor, item: Tensor, by: int) -> None:
         """See `models.chunked.Chunked`; `by` is a way of scan.c's.
@@ -39,15 +40,17 @@ class Scan:
         """
         if not 0 < by <= best_scan():  # which also asks the system for tiles
             raise ValueError(f"this processor cannot scan by {by}: its best is {best_scan()}")
-        self._by, self._rows, self._item = by, rows, item
-        self._steps = -(-d // 4)
+        whole = 64 * -(-d // 64)  # what tiles read at a time
+        self._by = min(by, REGISTERS) if whole > 1.5 * d else by
+        self._rows, self._item = rows, item
+        self._steps = (whole if self._by == TILES else d + -d % 4) // 4
         self._blocks = -(-len(rows) // BLOCK)
         self._codes = torch.zeros(self._blocks, 2, self._steps, BLOCK // 2, 4, dtype=torch.uint8)
-        for start in range(0, len(rows), AT_ONCE):
-            part = (code(slice(start, start + AT_ONCE)).short() + 128).to(torch.uint8)
-            padded = torch.nn.functional.pad(part, (0, 4 * self._steps - d, 0, -len(part) % BLOCK))
+        for start in range(0, len(rows), CODED):
+            part = (code(slice(start, start + CODED)).short() + 128).to(torch.uint8)
+            padded = torch.nn.functional.pad(part, (0, 4 * self._steps - d, 0, -len(part) % BLOCK), value=128)
             here = slice(start // BLOCK, start // BLOCK + len(padded) // BLOCK)
-            self._codes[here] = padded.view(-1, 2, BLOCK // 2, self._steps, 4).transpose(2, 3)
+            self._codes[here] = padded.reshape(-1, 2, BLOCK // 2, self._steps, 4).transpose(2, 3)
 
     def weigh(self, offsets: Tensor, spread: int, nothing: int) -> Self:
         """See `models.chunked.Chunked`."""

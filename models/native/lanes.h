@@ -1,4 +1,4 @@
-/* What both calls are made of: sixteen numbers at a time, and the processors for which each call is compiled. */
+/* What the calls are made of: sixteen numbers at a time, and the processors for which each call is compiled. */
 #ifndef LANES_H
 #define LANES_H
 

@@ -86,7 +86,7 @@ WITH_REGISTERS static void with_care(const Scan *of, int64_t block, const int64_
     }
 }
 
-/* The processor's own prefetching ends with a page, which is two blocks. */
+/* The processor's own prefetching ends with a page, which of 64 components is two blocks. */
 WITH_REGISTERS INLINE void fetch(const Scan *of, int64_t block) {
     if (block >= of->blocks) return;
     for (int64_t line = 0; line < 2 * of->steps; line++)
@@ -148,10 +148,9 @@ typedef struct {
     uint8_t rows[16];
 } __attribute__((packed)) Shapes;
 
-/* S is a multiple of 16. Tiles 0 to 3: sums of two times 16 queries and two times 16 items; 4, 5: queries; 6, 7: items. */
+/* S is a multiple of 16: a caller that wants tiles fills up with zeros. Tiles 0 to 3: sums of two times 16 queries and two times 16 items; 4, 5: queries; 6, 7: items. */
 WITH_TILES static void by_tiles(const Scan *of, const int64_t *head, const int64_t *next) {
-    Shapes shapes = {.palette = 1};
-    for (int tile = 0; tile < 8; tile++) shapes.bytes[tile] = 64, shapes.rows[tile] = 16;
+    static const Shapes shapes = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
     int32_t best[AT_ONCE * MOST], scores[MOST * BLOCK] __attribute__((aligned(64)));
     int64_t wide = 4 * of->steps;
     _tile_loadconfig(&shapes);
@@ -211,12 +210,14 @@ static int has_tiles(void) {
 
 /* The best of what this processor has. */
 int innerloop_scans(void) {
-    if (!__builtin_cpu_supports("avx512vnni") || !__builtin_cpu_supports("avx512bw")) return NONE;
+    if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl") ||
+        !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vnni"))
+        return NONE;
     return has_tiles() ? TILES : REGISTERS;
 }
 
 static void scan(const Scan *of, int by, const int64_t *head, const int64_t *next) {
-    if (by == TILES && of->steps % 16 == 0)
+    if (by == TILES)
         by_tiles(of, head, next);
     else
         by_registers(of, head, next);
@@ -227,6 +228,9 @@ static void scan(const Scan *of, int by, const int64_t *head, const int64_t *nex
     (void)of, (void)by, (void)head, (void)next;
 }
 #endif
+
+/* What callers lay codes out by. */
+int innerloop_scan_block(void) { return BLOCK; }
 
 /* As `Scan` has it; `by` is no more than what innerloop_scans() says. 0, or -1 where there is no memory. */
 int innerloop_scan(int64_t by, int64_t blocks, int64_t steps, const uint8_t *codes, const int32_t *highest,

@@ -20,16 +20,17 @@ from models.quantised import SPREAD, Quantised
 from models.scan import best_scan
 
 N, B, K = 30_000, 40, 10
+WIDTH = 64  # what tiles take as it is
 
 
 @pytest.fixture(scope="module")
 def world() -> tuple[Tensor, Tensor, Tensor]:
     """Item vectors (N, d), biases (N,) and user vectors (B, d); every eleventh item is not available."""
     torch.manual_seed(0)
-    vectors = torch.nn.functional.normalize(torch.randn(N, 32), dim=-1)
+    vectors = torch.nn.functional.normalize(torch.randn(N, WIDTH), dim=-1)
     biases = torch.randn(N) * 0.7
     biases[::11] = -torch.inf
-    return vectors, biases, torch.randn(B, 32) * 2
+    return vectors, biases, torch.randn(B, WIDTH) * 2
 
 
 Kind = Callable[[Tensor, Tensor], Blocked]
@@ -104,10 +105,12 @@ def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch:
     monkeypatch.setattr(indexes, "LARGE", N)
     large = index_for(vectors, biases)
     assert isinstance(large, Quantised)
-    assert 32 + 8 < large.bytes_an_item < 32 + 12.5  # biases item by item where neighbours differ: here at both ends
+    assert (
+        WIDTH + 8 < large.bytes_an_item < WIDTH + 12.5
+    )  # biases item by item where neighbours differ: here at both ends
     assert isinstance(index_for(vectors[:, :0], biases), small)
     assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Halved)
-    assert Halved(vectors, biases).bytes_an_item == 2 * 32 + 6
+    assert Halved(vectors, biases).bytes_an_item == 2 * WIDTH + 6
 
 
 def test_chunks_of_halves_change_nothing(world: tuple[Tensor, Tensor, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,8 +210,8 @@ def test_without_biases_it_is_as_if_made_without(kind: Kind, world: tuple[Tensor
     assert torch.equal(biased.search(asked, None, K).rows, before.rows), "nothing is changed of the index it is of"
 
 
-@pytest.mark.parametrize(("count", "width"), [(70, 64), (5000, 64), (9000, 128), (4097, 18)])
-@pytest.mark.parametrize("queries", [1, 9, 64])
+@pytest.mark.parametrize(("count", "width"), [(5, 64), (70, 3), (5000, 64), (9000, 128), (4097, 18), (300, 65)])
+@pytest.mark.parametrize("queries", [1, 31, 33, 64])
 def test_compiled_or_by_torch_blocks_have_the_same_maxima(count: int, width: int, queries: int) -> None:
     if not best_scan():
         pytest.skip("this processor scans by torch alone")
