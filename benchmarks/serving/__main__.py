@@ -16,7 +16,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,7 +58,7 @@ def parse() -> argparse.Namespace:
         default=[],
         help=f"rivals to measure too, any of {','.join(RIVALS)} with commas between; the empty route always is",
     )
-    parser.add_argument("--only", default=",".join(SECTIONS), help="sections, with commas between them")
+    parser.add_argument("--only", type=_sections, default=SECTIONS, help=f"of {','.join(SECTIONS)}, with commas")
     parser.add_argument("--cache", help="INNERLOOP_CACHE of the service")
     parser.add_argument("--sweep", action="store_true", help="also measure against items, history and connections")
     parser.add_argument("--json", type=Path, help="write the figures here")
@@ -67,16 +67,23 @@ def parse() -> argparse.Namespace:
 
 
 def _rivals(text: str) -> list[str]:
-    """Raises ValueError for a name that is none."""
-    names = [name for name in text.split(",") if name and name != "empty"]
-    if unknown := set(names) - set(RIVALS):
-        raise argparse.ArgumentTypeError(f"no rival is called {', '.join(sorted(unknown))}: {', '.join(RIVALS)} are")
+    return _among(RIVALS, [name for name in text.split(",") if name and name != "empty"])
+
+
+def _sections(text: str) -> list[str]:
+    return _among(SECTIONS, text.split(","))
+
+
+def _among(known: Sequence[str], names: list[str]) -> list[str]:
+    """The names; raises ArgumentTypeError where one is none."""
+    if unknown := set(names) - set(known):
+        raise argparse.ArgumentTypeError(f"there is no {', '.join(sorted(unknown))}: there are {', '.join(known)}")
     return names
 
 
 def measure(options: argparse.Namespace, folder: Path, keep: Callable[[Figures], None]) -> Figures:
     """Every figure that was asked for; all there are so far go to `keep` after each section."""
-    sections, repetitions = options.only.split(","), options.repetitions
+    sections, repetitions = options.only, options.repetitions
     load = Load(
         users=options.users,
         items=options.items,
@@ -133,8 +140,7 @@ def measure(options: argparse.Namespace, folder: Path, keep: Callable[[Figures],
         if "batch" in sections:
             section("batch", figures.many_users(ours, load, config.rank, repetitions))
         if "start" in sections:
-            section("start", figures.started(lambda: running("innerloop"), repetitions))
-            found["start"]["megabytes"] = ours.megabytes
+            section("start", figures.started(lambda: running("innerloop"), repetitions) | {"megabytes": ours.megabytes})
         if "rivals" in sections:
             rivals: Figures = {}
             for name in options.against:
@@ -143,8 +149,8 @@ def measure(options: argparse.Namespace, folder: Path, keep: Callable[[Figures],
                     rivals[name] = figures.rival(ours, forgetful, theirs, load, repetitions)
                 section("rivals", rivals)
         if "events" in sections:  # last: histories grow by it
-            section("events", figures.single_events(ours, load, repetitions))
             section("events in batches", figures.batched_events(ours, redis.url, load, repetitions))
+            section("events", figures.single_events(ours, load, repetitions))
     return found
 
 
@@ -157,7 +163,7 @@ def sweep(options: argparse.Namespace, keep: Callable[[Figures], None]) -> Figur
         ("concurrency", (1, 16, 64, 256)),
     ):
         for value in values:
-            chosen = {size: value, "only": "throughput,unremembered", "repetitions": 1, "seconds": SWEPT_SECONDS}
+            chosen = {size: value, "only": ("throughput", "unremembered"), "repetitions": 1, "seconds": SWEPT_SECONDS}
             with TemporaryDirectory() as folder:
                 came = measure(argparse.Namespace(**vars(options) | chosen), Path(folder), lambda _: None)
             rates = {
@@ -187,15 +193,20 @@ def main() -> None:
         "torch": torch.__version__,
     }
 
-    def keep(found: Figures) -> None:
+    def keep(found: Figures, whole: bool = False) -> None:
+        """What there is goes into a file beside the one that was asked for, and into its place once it is whole."""
         if options.json:
             options.json.parent.mkdir(parents=True, exist_ok=True)
-            options.json.write_text(json.dumps({"asked": asked, "machine": machine, "figures": found}, indent=1) + "\n")
+            aside = options.json.with_suffix(".partial")
+            aside.write_text(json.dumps({"asked": asked, "machine": machine, "figures": found}, indent=1) + "\n")
+            if whole:
+                os.replace(aside, options.json)
 
     with TemporaryDirectory() as folder:
         found = measure(options, Path(folder), keep)
     if options.sweep:
         found["sweep"] = sweep(options, lambda swept: keep(found | {"sweep": swept}))
+    keep(found, whole=True)
     if options.plots:
         from benchmarks.serving.plots import draw
 

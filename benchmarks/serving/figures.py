@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import statistics
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ import httpx
 from benchmarks.serving import world
 from benchmarks.serving.closed import Closed, Load, closed_loop
 from benchmarks.serving.hardware import bounds
-from benchmarks.serving.opened import Opened, Recording, open_loop
+from benchmarks.serving.opened import Opened, open_loop
 from benchmarks.serving.processes import Server, import_seconds
 from benchmarks.serving.store import events_a_second
 from models import snapshot
@@ -155,8 +155,8 @@ def many_users(ours: Server, load: Load, width: int, repetitions: int, several: 
     """Users a second of POST /recommend/batch beside the matrix product of the same scoring.
 
     `known` asks for users who were asked for the same before, whose answers are remembered; `scored` for another number
-    of items each time, so that vectors are remembered and answers are not; `changed` for users who have each had an
-    event since.
+    of items each time, nearly, so that vectors are remembered and answers are not; `changed` for users who have each
+    had an event since, by one client.
     """
     batch = replace(load, path="/recommend/batch", several=several, share=0.0, connections=2)
     figure: Figure = {}
@@ -190,13 +190,11 @@ def swap(ours: Server, root: Path, load: Load, longest: int, peak: float, versio
     """
     newer = [world.write(root, load.items, longest, seed=1 + each, parent=version) for each in range(repetitions)]
     visit(ours.base, load.users)
-    recordings: list[Recording] = []
     whole = replace(load, seconds=STARTED_WITHIN + repetitions * (BEFORE_SECONDS + SWAPPED_WITHIN))
-    driver = threading.Thread(target=lambda: recordings.append(open_loop(ours.port, whole, 0.5 * peak)))
-    driver.start()
-    time.sleep(STARTED_WITHIN)
     moments = []
-    with httpx.Client(base_url=ours.base, timeout=10) as client:
+    with ThreadPoolExecutor(1) as driver, httpx.Client(base_url=ours.base, timeout=10) as client:
+        driving = driver.submit(open_loop, ours.port, whole, 0.5 * peak)
+        time.sleep(STARTED_WITHIN)
         for each in newer:
             time.sleep(BEFORE_SECONDS)
             published = time.perf_counter()
@@ -206,12 +204,11 @@ def swap(ours: Server, root: Path, load: Load, longest: int, peak: float, versio
                     raise RuntimeError(f"the new snapshot was not served within {SWAPPED_WITHIN:g} s")
                 time.sleep(0.05)
             moments.append((published, time.perf_counter()))
-    driver.join()
-    came = recordings[0]
+        came = driving.result()
     swaps: list[dict[str, Any]] = [
         {
             "seconds until served": swapped - published,
-            "before": came.between(published - BEFORE_SECONDS + 1, published),
+            "before": came.between(published - BEFORE_SECONDS + 2, published),  # and not just after the last swap
             "preparing": came.between(published, swapped - 0.5),
             "that second": came.between(swapped - 0.5, swapped + 0.5),
             "after": came.between(swapped + 0.5, swapped + 2),

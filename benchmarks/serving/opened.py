@@ -6,6 +6,7 @@ A closed loop waits out a stall and hardly sees it; here whoever would have come
 from __future__ import annotations
 
 import asyncio
+import math
 import multiprocessing
 import random
 import time
@@ -95,8 +96,10 @@ class Recording:
     faults: int
 
     def between(self, since: float, until: float) -> dict[str, float]:
-        """p50 and p99 of what was due then, in ms."""
+        """p50 and p99 of what was due then, in ms; no numbers where nothing was."""
         took = self.took[(self.due >= since) & (self.due < until)] * 1000
+        if not len(took):
+            return {"p50": math.nan, "p99": math.nan, "answers": 0}
         return {"p50": float(np.percentile(took, 50)), "p99": float(np.percentile(took, 99)), "answers": len(took)}
 
     def whole(self) -> Opened:
@@ -108,7 +111,10 @@ class Recording:
 
 
 def open_loop(port: int, load: Load, rate: float, processes: int = 2) -> Recording:
-    """Load a local server at `rate` requests a second, from several processes with `load.connections` in all."""
+    """Load a local server at `rate` questions a second, and the events before some of them.
+
+    Several processes send them, with `load.connections` in all.
+    """
     context = multiprocessing.get_context("spawn")
     with context.Pool(processes, initializer=_meet, initargs=(context.Barrier(processes),)) as pool:
         share = [

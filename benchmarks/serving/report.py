@@ -72,29 +72,11 @@ def rows(found: Figures) -> Iterator[Row]:
         note = f"{middle['p50']:.1f} and {middle['p99']:.1f} ms at {middle['rate']:,.0f} a second"
         yield at_most("p99 / p50, open loop, 70% of the peak", tail["p99 / p50"], 4, note)
         yield at_most("the empty route's, at 70% of its own peak", tail["p99 / p50 of empty"], None)
-    for name, (what, bar) in RIVALS.items():
-        if name in found.get("rivals", {}):
-            rival = found["rivals"][name]
-            yield at_least(f"against {what}", rival["innerloop / theirs"], bar)
-            yield at_least("the same, nobody remembered", rival["innerloop, nobody remembered / theirs"], None)
-    if "events" in found:
-        yield at_least("POST /events / empty, one event a request", found["events"]["against empty"], 0.6)
-        yield at_least(
-            "events a second in batches of 500 / redis-server alone, the same script",
-            found["events in batches"]["against redis"],
-            0.5,
-        )
     if "batch" in found:
         batch, bound = found["batch"], "POST /recommend/batch, 256 users / matrix-multiply bound"
         yield at_least(f"{bound}: answers remembered", batch["known against matmul"], 0.5)
         yield at_least("vectors remembered, answers not", batch["scored against matmul"], 0.5)
         yield at_least("each with a new event", batch["changed against matmul"], 0.5)
-    if "start" in found:
-        start = found["start"]
-        megabytes = start["megabytes"]
-        yield Row("resident memory after all of that", "<= 600 MB", f"{megabytes:.0f} MB", megabytes <= 600)
-        note = f"{median(start['ready_seconds']):.2f} s against {median(start['import_seconds']):.2f} s"
-        yield at_most("ready / `import torch, fastapi, redis`", start["against imports"], 2, note)
     if "swap" in found:
         swap = found["swap"]
         waited = [each["seconds until served"] for each in swap["swaps"]]
@@ -109,6 +91,29 @@ def rows(found: Figures) -> Iterator[Row]:
         yield at_most("p99 just after / before", swap["p99 against before, after"], None)
     if "again" in found:
         yield at_least("ten users asking the same again / empty", found["again"]["against empty"], 0.8)
+    if "start" in found:
+        start = found["start"]
+        megabytes = start["megabytes"]
+        yield Row(
+            "resident memory after all that is above, 10,000 users known",
+            "<= 600 MB",
+            f"{megabytes:.0f} MB",
+            megabytes <= 600,
+        )
+        note = f"{median(start['ready_seconds']):.2f} s against {median(start['import_seconds']):.2f} s"
+        yield at_most("ready / `import torch, fastapi, redis`", start["against imports"], 2, note)
+    for name, (what, bar) in RIVALS.items():
+        if name in found.get("rivals", {}):
+            rival = found["rivals"][name]
+            yield at_least(f"against {what}", rival["innerloop / theirs"], bar)
+            yield at_least("the same, nobody remembered", rival["innerloop, nobody remembered / theirs"], None)
+    if "events" in found:  # which stands in the file after the batches
+        yield at_least("POST /events / empty, one event a request", found["events"]["against empty"], 0.6)
+        yield at_least(
+            "events a second in batches of 500 / redis-server alone, the same script",
+            found["events in batches"]["against redis"],
+            0.5,
+        )
 
 
 def table(found: Figures) -> list[str]:

@@ -105,9 +105,7 @@ def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch:
     monkeypatch.setattr(indexes, "LARGE", N)
     large = index_for(vectors, biases)
     assert isinstance(large, Quantised)
-    assert (
-        WIDTH + 8 < large.bytes_an_item < WIDTH + 12.5
-    )  # biases item by item where neighbours differ: here at both ends
+    assert WIDTH + 8 < large.bytes_an_item < WIDTH + 12.5  # biases by item where neighbours differ
     assert isinstance(index_for(vectors[:, :0], biases), small)
     assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Halved)
     assert Halved(vectors, biases).bytes_an_item == 2 * WIDTH + 6
