@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: serve install test check bench bench-serving bench-gpu report rectools clean
+.PHONY: serve install test check bench bench-serving bench-index bench-gpu report rectools clean
 
 serve: .venv/.local
 	$(BIN)/innerloop serve --demo
@@ -25,8 +25,12 @@ bench: .venv/.dev
 # Needs wrk on the PATH.
 bench-serving: .venv/.dev
 	$(BIN)/pip install -q -c constraints.txt -e '.[rivals]'
-	$(BIN)/python -m benchmarks.serving --against naive,implicit,melu,litserve,ray --sweep \
+	$(BIN)/python -m benchmarks.serving --seconds 4 --against naive,implicit,melu,litserve,ray --sweep \
 		--json benchmarks/results/serving.json --plots docs/performance
+
+# A million items, four minutes; faiss is measured too where it is installed.
+bench-index: .venv/.dev
+	$(BIN)/python -m benchmarks.index --json benchmarks/results/index.json --plot docs/performance/index.svg
 
 # For a machine with a GPU.
 bench-gpu: .venv/.local
