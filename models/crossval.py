@@ -42,10 +42,15 @@ class CrossValidation:
         }
 
 
-def cases(cold: Sequence[History]) -> dict[str, list[Case]]:
-    """What is asked about users who were held out: their next item, and the next 10 from a few events at random."""
+def cases(cold: Sequence[History], ordered: bool = False) -> dict[str, list[Case]]:
+    """What is asked about users who were held out: their next item, and the next 10 from a few events.
+
+    These are drawn at random, or where all is `ordered` the first ones.
+    """
     asked = {"next item": leave_one_out(cold)}
-    asked |= {f"cold user, k = {shots}": cold_user(cold, shots, draws=DRAWS) for shots in SHOTS}
+    for shots in SHOTS:
+        few = cold_user(cold, shots, order="time") if ordered else cold_user(cold, shots, draws=DRAWS)
+        asked[f"cold user, k = {shots}"] = few
     return {name: found for name, found in asked.items() if found}
 
 
@@ -81,7 +86,7 @@ def cross_validate(
     found = []
     for fold in range(folds):
         own = replace(plan.split, cold=1 / folds, last=False, fold=fold)  # nobody is asked about who trained
-        asked = cases(split(dataset, own).cold)
+        asked = cases(split(dataset, own).cold, plan.ordered)
         if not asked:
             raise ValueError(f"fold {fold + 1} of {folds} has nobody with 2 items or more: take fewer")
         show = None if progress is None else partial(progress, fold)

@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from app.served import Served
 from models import snapshot
 from models.compiled import Compiled
+from models.dataset import Dataset
 from models.item import Item
 from models.learner import Learner, LearnerConfig
 from models.library import library
+from models.recipe import Trained
 from models.snapshot import POPULARITY, Snapshot
 from models.traced import Traced
 from models.words import Words
@@ -132,3 +134,19 @@ class Seen:
 
     def swap_failed(self, reason: str) -> None:
         self.swap_failures[reason] += 1
+
+
+def write_trained(root: Path, dataset: Dataset, trained: Trained, checksum: str | None = None) -> str:
+    """Write what was trained as a snapshot that says it comes of `dataset`, or of data with `checksum`; its version."""
+    return snapshot.write(
+        root,
+        tensors=trained.tensors,
+        items=dataset.items,
+        config=trained.config,
+        content_model="none",
+        scale=(1.0, 5.0),
+        metrics=trained.metrics,
+        parent=None,
+        created="2026-06-01T12:00:00+00:00",
+        data={"name": dataset.name, "checksum": checksum or dataset.checksum},
+    ).name

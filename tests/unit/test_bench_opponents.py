@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -25,10 +24,9 @@ from benchmarks.opponents.transformer import Transformer
 from benchmarks.protocols import loo, ratings
 from benchmarks.protocols.melu import episodes
 from benchmarks.rating import Features, Rated, RatingTask, ndcg
-from benchmarks.task import CaseSet, Limits, Task
+from benchmarks.task import Limits
 from models.baselines import EASE, incidence
 from models.episode import History, pack
-from models.evaluate import Case
 from models.learner import Learner, LearnerConfig
 
 
@@ -164,44 +162,6 @@ def test_the_outer_algorithms_differ_in_nothing_else(tmp_path: Path) -> None:
         fitted = contender.fit(part.task, settings, 0, Limits(epochs=1), lambda _: None)
         scores.append(fitted.ranker.scores([history(1, 2)]))
     assert len({array.tobytes() for array in scores}) == 3  # each trained in its own way
-
-
-def walkers(folder: Path, users: int, items: int, events: int) -> Corpus:
-    """Users who take items in their order, an event after the other."""
-    rows = [f"u{user},i{(user + at) % items},{at}" for user in range(users) for at in range(events)]
-    (folder / "many.csv").write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
-    return Corpus.read(folder / "many.csv", folder / "content.sqlite")
-
-
-MANY_SHORT = {
-    "signed": False, "recall": "never", "steps": 1, "rank": 64, "width": 64, "blocks": 2, "heads": 2, "length": 20,
-    "dropout": 0.5, "support_dropout": 0.3, "smoothing": 0.2, "rate": 0.002, "weight_decay": 0.05, "shuffled": 0.0,
-    "horizon": 0.0,
-}  # fmt: skip
-MANY_LONG = MANY_SHORT | {"length": 100, "dropout": 0.2, "support_dropout": 0.0, "smoothing": 0.0}
-FEW = MANY_LONG | {"recall": "always", "rank": 384, "width": 16, "dropout": 0.4, "rate": 0.003, "weight_decay": 0.3}
-BOTH = {"shuffled": 0.5, "horizon": 0.8}
-
-
-@pytest.mark.parametrize(
-    ("users", "items", "events", "ordered", "unordered"),
-    [
-        (1001, 50, 4, MANY_SHORT, MANY_SHORT | BOTH),
-        (1001, 150, 60, MANY_LONG, MANY_LONG | BOTH | {"recall": "unordered"}),
-        (40, 150, 60, FEW, FEW | BOTH),
-    ],
-)
-def test_our_first_settings_are_those_of_the_records(
-    tmp_path: Path, users: int, items: int, events: int, ordered: dict[str, Any], unordered: dict[str, Any]
-) -> None:
-    """A run is found again by its settings: one that changes here is run again, for hours, and its record is lost."""
-    corpus = walkers(tmp_path, users, items, events)
-    (part,) = loo.parts(corpus)
-    imported = [Case(history(1, 2, ordered=False), np.array([3]))]
-    asked = Task(corpus, part.task.train, [*part.task.validation, CaseSet(imported, [0])], part.task.known)
-    for task, expected in ((part.task, ordered), (asked, unordered)):
-        space = RANKERS["innerloop"].space(task)
-        assert {name: values[0] for name, values in space.items()} == expected
 
 
 def rating_task(content: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> RatingTask:

@@ -18,6 +18,7 @@ from models import snapshot
 from models.dataset import Dataset, read
 from models.episode import History
 from models.recipe import follow, plan, split_like
+from tests.worlds import write_trained
 
 ITEMS = 90
 SMALL = {"width": 8, "heads": 2, "rank": 8, "length": 20, "epochs": 1, "batch_size": 64}
@@ -45,20 +46,7 @@ def current(dataset: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def written(dataset: Dataset, root: Path) -> Path:
     content = np.random.default_rng(0).normal(size=(len(dataset.items), 8)).astype(np.float32)
-    trained = follow(dataset, content, plan(SMALL))
-    folder = snapshot.write(
-        root,
-        tensors=trained.tensors,
-        items=dataset.items,
-        config=trained.config,
-        content_model="none",
-        scale=(1.0, 5.0),
-        metrics=trained.metrics,
-        parent=None,
-        created="2026-06-01T12:00:00+00:00",
-        data={"name": dataset.name, "checksum": dataset.checksum},
-    )
-    snapshot.publish(root, folder.name)
+    snapshot.publish(root, write_trained(root, dataset, follow(dataset, content, plan(SMALL))))
     return root / "current"
 
 

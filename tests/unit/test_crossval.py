@@ -8,7 +8,7 @@ from statistics import stdev
 import numpy as np
 import pytest
 
-from models.crossval import CrossValidation, cross_validate
+from models.crossval import CrossValidation, cases, cross_validate
 from models.dataset import Dataset, read
 from models.meta import Progress
 from models.recipe import plan
@@ -70,6 +70,18 @@ def test_nobody_is_asked_about_who_trained(tmp_path: Path) -> None:
     dataset = read(file)
     found = cross_validate(dataset, content(dataset), plan(SMALL | {"epochs": 20, "patience": 20}), 2).summary()
     assert found["NDCG@10, next item"]["mean"] < 0.3
+
+
+def test_where_all_is_ordered_nobody_is_asked_about_without_an_order(tmp_path: Path) -> None:
+    cold = split(walks(tmp_path, 20), SplitConfig(cold=0.5)).cold
+    for ordered in (True, False):
+        asked = cases(cold, ordered)
+        few = [case for name, some in asked.items() if name != "next item" for case in some]
+        assert few
+        assert all(case.support.ordered is ordered for case in few)
+    assert [case.support.rows.tolist() for case in cases(cold, ordered=True)["cold user, k = 5"]] == [
+        history.rows[:5].tolist() for history in cold
+    ]
 
 
 def test_the_summary_by_hand() -> None:

@@ -16,6 +16,7 @@ from models.learner import Learner
 from models.recipe import Trained, begin, follow, has_text, plan, sized, split_like, validation_cases
 from models.split import SplitConfig, histories, split
 from models.voice import QUIETER
+from tests.worlds import write_trained
 
 SMALL = {"width": 16, "rank": 16, "length": 10, "epochs": 3, "batch_size": 64}
 
@@ -35,19 +36,7 @@ def content(dataset: Dataset) -> np.ndarray[tuple[int, int], np.dtype[np.float32
 
 def written(root: Path, dataset: Dataset, trained: Trained, checksum: str | None = None) -> snapshot.Snapshot:
     """What was trained, as a snapshot that says it comes of `dataset`."""
-    folder = snapshot.write(
-        root,
-        tensors=trained.tensors,
-        items=dataset.items,
-        config=trained.config,
-        content_model="none",
-        scale=(1.0, 5.0),
-        metrics=trained.metrics,
-        parent=None,
-        created="2026-06-01T12:00:00+00:00",
-        data={"name": dataset.name, "checksum": checksum or dataset.checksum},
-    )
-    return snapshot.read(folder)
+    return snapshot.read(root / write_trained(root, dataset, trained, checksum))
 
 
 def test_a_training_ends_with_the_voice_that_validates_best(dataset: Dataset) -> None:
