@@ -3,8 +3,9 @@
     python -m benchmarks.mixture --results benchmarks/results/cold-user-ml-1m.json --data DATA/ml-1m \
         --split DATA/ml-1m/melu_cold_split.json --json OUT.json
 
-Every model is trained again with the settings that the benchmark chose, on its first part. Its scores of a case's
-items are brought to mean 0 and deviation 1, and weights are looked for by coordinates, two rounds over WEIGHTS.
+Every model is trained again with the settings that the benchmark chose, fold after fold, and the cases of all folds are
+one test. Its scores of a case's items are brought to mean 0 and deviation 1, and weights are looked for by coordinates,
+two rounds over WEIGHTS.
 `fitted` finds them on the very cases that are measured: no mixture of these models does better there, but for what the
 search misses. `crossed` finds them on every other user and measures the others, both ways: what a mixture is worth
 where it has not looked. Ratios are to the best opponent alone, by its figure of the same cases.
@@ -29,8 +30,9 @@ from numpy.typing import NDArray
 from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
 from benchmarks.protocols import cold_user
+from benchmarks.protocols.ranking import read_split
 from benchmarks.sweep import machine
-from benchmarks.task import CaseSet, Limits, Part
+from benchmarks.task import CaseSet, Contender, Limits, Task
 from models.evaluate import Ranker, metrics_at, ranks
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5)
@@ -103,6 +105,16 @@ def compared(scores: dict[str, Scores], cases: CaseSet) -> dict[str, Any]:
     return out
 
 
+def joined(tests: Sequence[CaseSet]) -> CaseSet:
+    """The cases of several folds as one test."""
+    return CaseSet([case for test in tests for case in test.cases], [user for test in tests for user in test.users])
+
+
+def first(contender: Contender, task: Task) -> dict[str, Any]:
+    """A contender's settings where none are chosen: the first of each."""
+    return {setting: values[0] for setting, values in contender.space(task).items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, required=True, help="a finished file of the protocol cold-user")
@@ -110,6 +122,7 @@ def main() -> None:
     parser.add_argument("--split", type=Path, help="as the benchmark was given it")
     parser.add_argument("--patience", type=int, help="as the benchmark was given it")
     parser.add_argument("--epochs", type=int, help="as the benchmark was given it")
+    parser.add_argument("--folds", type=int, help="only the first so many; all unless given")
     parser.add_argument("--without", default="", type=lambda text: text.split(","), help="models to leave out")
     parser.add_argument("--json", type=Path, help="where to keep the figures")
     parser.add_argument("--cache", type=Path, default=Path(".innerloop/content.sqlite"))
@@ -122,29 +135,40 @@ def main() -> None:
     corpus = Corpus.read(options.data, options.cache)
     if corpus.dataset.checksum != about["checksum"]:
         parser.error(f"{options.results} is of other data than {options.data}")
-    cold = corpus.users_of(json.loads(options.split.read_text())["cold_users"]) if options.split else None
+    split = read_split(options.split)
+    cold = corpus.users_of(split["cold_users"]) if split else None
     folds = about["folds"] if isinstance(about["folds"], int) else 1
     shots = [k for k in about["shots"] if k]
-    part: Part = cold_user.parts(corpus, shots, about["draws"], folds, cold)[0]
+    parts = cold_user.parts(corpus, shots, about["draws"], folds, cold)[: options.folds]
     tests = told["outcome"]["tests"]
     names = [name for name in next(iter(tests.values())) if ", K = " not in name and name not in options.without]
-    scores: dict[str, dict[str, Scores]] = {test: {} for test in part.tests}
-    for name in names:
-        settings = next(iter(tests.values()))[name]["settings"]
-        print(f"{name}: {settings}", file=sys.stderr, flush=True)
-        space = {setting: values[0] for setting, values in RANKERS[name].space(part.task).items()}
-        limits = Limits("cpu", options.epochs, options.patience)
-        fitted = RANKERS[name].fit(part.task, space | settings, 0, limits, _say)
+    settings = {name: next(iter(tests.values()))[name]["settings"] for name in names}
+    limits = Limits("cpu", options.epochs, options.patience)
+    asked: dict[str, list[CaseSet]] = {}
+    said: dict[str, dict[str, list[Scores]]] = {}
+    for part in parts:
+        for name in names:
+            print(f"{part.name}, {name}: {settings[name]}", file=sys.stderr, flush=True)
+            fitted = RANKERS[name].fit(part.task, first(RANKERS[name], part.task) | settings[name], 0, limits, _say)
+            for test, cases in part.tests.items():
+                said.setdefault(test, {}).setdefault(name, []).append(standard_scores(fitted.ranker, cases))
         for test, cases in part.tests.items():
-            scores[test][name] = standard_scores(fitted.ranker, cases)
+            asked.setdefault(test, []).append(cases)
     found = {}
-    for test, cases in part.tests.items():
-        found[test] = compared(scores.pop(test), cases)
+    for test, each in asked.items():
+        scores = {name: np.concatenate(own) for name, own in said.pop(test).items()}
+        found[test] = compared(scores, joined(each))
         mixtures = [(label, found[test][label]) for label in MIXED]
-        said = ", ".join(f"{label} {known['fitted']:.3f} ({known['crossed']:.3f})" for label, known in mixtures)
-        print(f"{test}: ours {found[test]['ours']:.3f}; fitted (crossed): {said}", flush=True)
+        line = ", ".join(f"{label} {known['fitted']:.3f} ({known['crossed']:.3f})" for label, known in mixtures)
+        print(f"{test}: ours {found[test]['ours']:.3f}; fitted (crossed): {line}", flush=True)
     if options.json:
-        whole = {"of": about, "part": part.name, "date": _now(), "machine": machine(Limits()), "tests": found}
+        whole = {
+            "of": about,
+            "parts": [part.name for part in parts],
+            "date": _now(),
+            "machine": machine(Limits()),
+            "tests": found,
+        }
         options.json.write_text(json.dumps(whole, indent=1) + "\n")
 
 
