@@ -128,10 +128,13 @@ def average(W0: Tensor, values: Tensor, weights: Tensor, step_sizes: Tensor, *, 
     held, past = prior, step_sizes
     if first_order:
         held, values, weights, past = (given.detach() for given in (prior, values, weights, past))
-    mass = weights.sum(-1, keepdim=True)
-    flat = weights if values.ndim == 4 else weights.flatten(1, 2)
-    summed = (flat @ values).view(*weights.shape[:3], -1)
-    return prior + _gain(mass, step_sizes, past) * (summed - mass * held)
+    moved = _gain(weights.sum(-1, keepdim=True), step_sizes, past) * weights
+    flat = moved if values.ndim == 4 else moved.flatten(1, 2)
+    summed = (flat @ values).view(*moved.shape[:3], -1)
+    told = moved.sum(-1, keepdim=True)
+    if first_order:
+        return prior + torch.addcmul(summed, told, held, value=-1)
+    return torch.addcmul(summed, 1 - told, prior)
 
 
 def average_mapped(W0: Tensor, maps: Tensor, events: Tensor, weights: Tensor, step_sizes: Tensor) -> Tensor:

@@ -51,6 +51,15 @@ def test_a_benchmark_runs_goes_on_and_is_reported(data: Path, tmp_path: Path) ->
     assert report.returncode == 0, report.stderr
     assert "## Cold users: walks" in (tmp_path / "docs" / "benchmarks.md").read_text()
     assert next((tmp_path / "docs").glob("cold-user-walks-*-epochs.png")).read_bytes()[:4] == b"\x89PNG"
+    mixing = run(
+        "benchmarks.mixture", "--results", str(results / "cold.json"), "--data", str(data), "--without", "sasrec",
+        "--epochs", "1", "--json", str(tmp_path / "mixed.json"), "--cache", str(tmp_path / "c.sqlite"),
+    )  # fmt: skip
+    assert mixing.returncode == 0, mixing.stderr
+    mixed = json.loads((tmp_path / "mixed.json").read_text())
+    assert mixed["parts"] == ["fold 1/2", "fold 2/2"]
+    assert mixed["tests"]["time 3"]["cases"] == 54
+    assert mixed["tests"]["time 3"]["alone"].keys() == {"popularity", "innerloop"}
 
 
 def test_what_cannot_be_run_is_said(data: Path, tmp_path: Path) -> None:
