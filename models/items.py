@@ -1,6 +1,7 @@
 """The item tower: what the text lets expect, plus a learned residual, gives an item's vector and bias.
 
     v_i = normalize(e_i + r_i)         b_i = bias_i, or slope p_i + cold_bias where nothing was learned
+    v_i = short e_i + r_i              where lengths are learned: they begin short and grow with what is known
 
 e_i, a direction, and p_i, a log popularity, are what the item's text lets expect (`models.words`), fitted once and then
 fixed: theta_0 of theta = theta_0 + delta. The residual r_i adds what interactions taught. Residual and bias are dropped
@@ -25,19 +26,28 @@ def log_popularity(popularity: Tensor) -> Tensor:
     return logs - logs.mean()
 
 
+SHORT = 0.2
+"""The length that item vectors begin with where it is learned."""
+
+
 class ItemTower(nn.Module):
-    """Item vectors (N, d) of unit length and biases (N,), from what their texts let expect, (N, d + 1)."""
+    """Item vectors (N, d) and biases (N,), from what their texts let expect, (N, d + 1)."""
 
     expected: Tensor
     described: Tensor
 
-    def __init__(self, expected: Tensor, width: int, residual_dropout: float) -> None:
-        """`expected`: direction and log popularity of each item, (N, d + 1), zeros where there is no text."""
+    def __init__(self, expected: Tensor, width: int, residual_dropout: float, unit: bool = True) -> None:
+        """Args:
+        expected: direction and log popularity of each item, (N, d + 1), zeros where there is no text.
+        unit: whether vectors have unit length, or one that is learned.
+        """
         super().__init__()
+        self.unit = unit
+        self.size = 1.0 if unit else SHORT
         self.register_buffer("expected", expected)
         self.register_buffer("described", _described(expected), persistent=False)
         self.speaks = bool(self.described.any())
-        self.residual = nn.Parameter(torch.randn(len(expected), width) * (0.3 / width**0.5))
+        self.residual = nn.Parameter(torch.randn(len(expected), width) * (0.3 * self.size / width**0.5))
         self.bias = nn.Parameter(torch.zeros(len(expected)))
         self.slope = nn.Parameter(torch.ones(()))
         self.cold_bias = nn.Parameter(torch.zeros(()))
@@ -64,7 +74,7 @@ class ItemTower(nn.Module):
             directions: (N, d), unit vectors; 0 for an untouched item.
             trust: how far an item's interactions outweigh its text, from 0 for an untouched item to 1, (N,).
         """
-        return torch.where(self.described, trust, 1.0)[:, None] * (directions - self.text())
+        return torch.where(self.described, trust, 1.0)[:, None] * (self.size * directions - self.text())
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on their text alone."""
@@ -77,7 +87,7 @@ class ItemTower(nn.Module):
             bias = torch.where(keep, bias, self.worth(self.expected))
         if self.speaks:
             vectors = vectors + self.text()
-        return F.normalize(vectors, dim=-1), bias
+        return self._sized(vectors), bias
 
     def cold(self, expected: Tensor) -> tuple[Tensor, Tensor]:
         """Vectors (M, d) and biases (M,) of new items, from what their texts let expect, (M, d + 1).
@@ -85,7 +95,10 @@ class ItemTower(nn.Module):
         Nobody has touched them because nobody could: their biases begin where the text lets expect them, and a refresh
         then learns what they are worth.
         """
-        return F.normalize(expected[:, :-1], dim=-1), self.worth(expected)
+        return self._sized(self.size * expected[:, :-1]), self.worth(expected)
+
+    def _sized(self, vectors: Tensor) -> Tensor:
+        return F.normalize(vectors, dim=-1) if self.unit else vectors
 
     def worth(self, expected: Tensor) -> Tensor:
         """The bias that a text alone lets expect, (M, d + 1) -> (M,)."""
@@ -93,12 +106,12 @@ class ItemTower(nn.Module):
 
     def text(self) -> Tensor:
         """Where the text alone puts the items, (N, d)."""
-        return self.expected[:, :-1]
+        return self.size * self.expected[:, :-1]
 
     @torch.no_grad()
     def turn(self, rotation: Tensor) -> None:
         """Turn every vector v to rotation v; (d, d)."""
-        self.expected[:, :-1] = self.text() @ rotation.T
+        self.expected[:, :-1] = self.expected[:, :-1] @ rotation.T
         self.residual.copy_(self.residual @ rotation.T)
 
 

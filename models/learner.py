@@ -46,6 +46,7 @@ class LearnerConfig:
     dropout: float = 0.2
     support_dropout: float = 0.0  # of the events, for each reader that weighs by likeness, while training
     residual_dropout: float = 0.2
+    unit: bool = True  # item vectors have unit length; else one that is learned
     recall: Recalls = "always"
 
     @classmethod
@@ -72,7 +73,7 @@ class Learner(nn.Module):
             raise ValueError(f"recall is {config.recall!r}; it may be {', '.join(get_args(Recalls))}")
         self.config = config
         self.words = words or Words.silent(0, config.rank + 1)
-        self.tower = ItemTower(expected, config.rank, config.residual_dropout)
+        self.tower = ItemTower(expected, config.rank, config.residual_dropout, config.unit)
         self.enter = nn.Linear(config.rank, config.width, bias=False)
         self.leave = nn.Linear(config.width, config.rank, bias=False)
         self.recall = Recall(config.rank, config.steps) if config.recall != "never" else None

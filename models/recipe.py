@@ -98,6 +98,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     beginnings. A recall there comes to know pairs that one user alone took together, the very answers that training
     asks for, and learns slower what follows what; it speaks of long histories that have no order. Readers of short
     histories do without some of their few events, and aim at all items a little: they would learn pairs by heart too.
+    Kept from that they may be wide. Items without a text learn their length: those of few takers stay short. With
+    texts all have one length, as new items have to stand beside them.
 
     Args:
         ordered: nobody will be asked about without an order of events, so that nothing is spent on it: no episode is
@@ -116,11 +118,13 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
         }  # fmt: skip
     else:
         size |= {
-            "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2, "rank": 64, "rate": 2e-3,
-            "support_dropout": 0.3 if short else 0.0, "smoothing": 0.2 if short else 0.0,
-            "residual_rate": 1.0, "weight_decay": 0.05, "averaging": 0.998 if short else 0.995,
-            "settling": 0 if short else 20,
+            "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2,
+            "rate": 1e-3 if short else 2e-3, "residual_rate": 1.0, "weight_decay": 0.05,
+            "averaging": 0.998 if short else 0.995, "settling": 0 if short else 20,
         }  # fmt: skip
+        if short:
+            size |= {"rank": 128, "width": 128, "heads": 4, "support_dropout": 0.3, "smoothing": 0.2}
+            size |= {"unit": bool(has_text(dataset).any())}
     if ordered:
         size |= {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}
         if size["recall"] == "unordered":

@@ -118,6 +118,8 @@ class InnerLoopContender:
             "shuffled": around("shuffled", 0.3, 0.5, 0.8) if task.unordered else around("shuffled", 0.3),
             "horizon": around("horizon", 0.5, 0.8),
         }
+        if not defaults["unit"]:
+            space["unit"] = (False, True)
         if self.algorithm == "reptile":
             space |= {
                 "rate": around("rate", 1e-4, 2e-4, 7e-4, 1.5e-3),

@@ -24,11 +24,15 @@ def walkers(folder: Path, users: int, items: int, events: int) -> Corpus:
 
 
 MANY_SHORT = {
-    "signed": False, "recall": "never", "steps": 1, "rank": 64, "width": 64, "blocks": 2, "heads": 2, "length": 20,
-    "dropout": 0.5, "support_dropout": 0.3, "smoothing": 0.2, "rate": 0.002, "weight_decay": 0.05, "shuffled": 0.0,
+    "signed": False, "recall": "never", "steps": 1, "rank": 128, "width": 128, "blocks": 2, "heads": 4, "length": 20,
+    "dropout": 0.5, "support_dropout": 0.3, "smoothing": 0.2, "rate": 0.001, "weight_decay": 0.05, "shuffled": 0.0,
+    "horizon": 0.0, "unit": False,
+}  # fmt: skip
+MANY_LONG = {
+    "signed": False, "recall": "never", "steps": 1, "rank": 64, "width": 64, "blocks": 2, "heads": 2, "length": 100,
+    "dropout": 0.2, "support_dropout": 0.0, "smoothing": 0.0, "rate": 0.002, "weight_decay": 0.05, "shuffled": 0.0,
     "horizon": 0.0,
 }  # fmt: skip
-MANY_LONG = MANY_SHORT | {"length": 100, "dropout": 0.2, "support_dropout": 0.0, "smoothing": 0.0}
 FEW = MANY_LONG | {"recall": "always", "rank": 384, "width": 16, "dropout": 0.4, "rate": 0.003, "weight_decay": 0.3}
 BOTH = {"shuffled": 0.5, "horizon": 0.8}
 

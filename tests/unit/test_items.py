@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from models.items import ItemTower, log_popularity
+from models.items import SHORT, ItemTower, log_popularity
 
 N, D = 200, 8
 
@@ -46,6 +46,23 @@ def test_without_text_only_interactions_speak() -> None:
     cold, bias = tower.cold(torch.zeros(2, D + 1))
     assert torch.equal(cold, torch.zeros(2, D))
     assert bias.isfinite().all()
+
+
+def test_where_lengths_are_learned_all_begin_short_where_they_would_be_else() -> None:
+    unit, directions = started()
+    tower = ItemTower(unit.expected.clone(), D, residual_dropout=0.0, unit=False)
+    trust = torch.cat([torch.full((N // 2,), 0.9), torch.zeros(N // 2)])
+    tower.start(directions * (trust > 0)[:, None], trust)
+    torch.testing.assert_close(F.normalize(tower()[0], dim=-1), unit()[0])
+    torch.testing.assert_close(tower()[0][N // 2 :], tower.cold(tower.expected[N // 2 :])[0])
+    assert tower()[0].norm(dim=-1).max() <= SHORT * 1.5
+    with torch.no_grad():
+        tower.residual[0] *= 10
+    assert tower()[0][0].norm() > 3 * SHORT
+    rotation = torch.linalg.qr(torch.randn(D, D))[0]
+    before = tower()[0]
+    tower.turn(rotation)
+    torch.testing.assert_close(tower()[0], before @ rotation.T)
 
 
 def test_residual_dropout_leaves_some_items_to_their_text() -> None:

@@ -199,7 +199,7 @@ def test_many_users_with_long_histories_have_a_recall_for_those_without_an_order
 def test_many_users_are_left_to_the_blocks(tmp_path: Path) -> None:
     many = many_users(tmp_path, items=50, events=4)
     size = sized(many)
-    assert (size["recall"], size["rank"], size["residual_rate"]) == ("never", 64, 1.0)
+    assert (size["recall"], size["rank"], size["residual_rate"], size["unit"]) == ("never", 128, 1.0, False)
     learner, _ = begin(plan(size), [""] * 50, torch.zeros(50, 4), split(many, SplitConfig()).warm)
     assert learner.recall is None
     assert not learner.tower.bias.any()
