@@ -21,7 +21,7 @@ class Load:
     share: float = 0.0  # of the asking users have just done something
     events: int = 0  # a request, in place of asking
     several: int = 0  # users a request
-    varied: bool = False  # how many items each of those requests asks for: 10 to 59, else 10
+    varied: bool = False  # how many items each of those requests asks for: 1 to 20, else 10
     connections: int = 64
     seconds: float = 10.0
 

@@ -38,7 +38,7 @@ function request()
     for at = 1, several do
       some[at] = '"u' .. math.random(0, users - 1) .. '"'
     end
-    local k = varied and math.random(10, 59) or 10
+    local k = varied and math.random(1, 20) or 10
     return wrk.format("POST", path, headers, '{"users":[' .. table.concat(some, ",") .. '],"k":' .. k .. "}")
   end
   local user = waiting or math.random(0, users - 1)
