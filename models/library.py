@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-VERSION = 3
+VERSION = 4
 """Of the sources and of what calls them. A library with another number was built from others."""
 
 POINTER, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
@@ -25,6 +25,7 @@ _CALLS: dict[str, list[type]] = {
     "innerloop_search": [
         *[WHOLE] * 2, *[POINTER] * 2, WHOLE, *[POINTER] * 2, WHOLE, *[POINTER] * 2, WHOLE, REAL, *[POINTER] * 2,
     ],
+    "innerloop_sieve": [POINTER, WHOLE, POINTER, WHOLE, *[POINTER] * 2, WHOLE, REAL, *[POINTER] * 2],
     "innerloop_scan": [
         *[WHOLE] * 3, *[POINTER] * 4, *[WHOLE] * 2, POINTER, WHOLE, *[POINTER] * 4, WHOLE, *[POINTER] * 3,
     ],

@@ -6,6 +6,7 @@ Letters: B queries, N items, d width, K results.
 from __future__ import annotations
 
 from copy import copy
+from typing import Self
 
 import numpy as np
 import torch
@@ -31,7 +32,7 @@ class Panels:
         self._biases[: self.count] = biases.where(biases.isfinite(), -torch.inf)
         self._places = self._panels.data_ptr(), self._biases.data_ptr()
 
-    def unbiased(self) -> Panels:
+    def unbiased(self) -> Self:
         """See `models.index.Index`; the panels are shared."""
         other = copy(self)
         other._biases = self._biases.masked_fill(self._biases.isfinite(), 0.0)
@@ -50,12 +51,13 @@ class Panels:
         queries, unwanted = (None, None) if barred is None else (part.contiguous() for part in barred)
         called(
             "innerloop_search",
-            self.count, d, self._places[0], self._places[1], B, users.data_ptr(), _begin(allowed),
-            0 if queries is None else len(queries), _begin(queries), _begin(unwanted), k, GRID, place(rows),
+            self.count, d, self._places[0], self._places[1], B, users.data_ptr(), begin(allowed),
+            0 if queries is None else len(queries), begin(queries), begin(unwanted), k, GRID, place(rows),
             place(scores),
         )  # fmt: skip
         return Hits(torch.from_numpy(rows), torch.from_numpy(scores))
 
 
-def _begin(tensor: Tensor | None) -> int | None:
+def begin(tensor: Tensor | None) -> int | None:
+    """Where a contiguous tensor begins."""
     return None if tensor is None else tensor.data_ptr()

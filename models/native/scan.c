@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "lanes.h"
+#include "tiles.h"
 
 #define BLOCK 32
 #define MOST 64       /* queries */
@@ -35,12 +36,7 @@ typedef struct {
     int32_t *maxima; /* (B, G) */
 } Scan;
 
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
-#include <cpuid.h>
-#include <immintrin.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
+#ifdef TILES_OF_BYTES
 #define WITH_REGISTERS __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
 #define WITH_TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8")))
 
@@ -142,18 +138,11 @@ WITH_REGISTERS static void by_registers(const Scan *of, const int64_t *head, con
     }
 }
 
-typedef struct {
-    uint8_t palette, start, reserved[14];
-    uint16_t bytes[16];
-    uint8_t rows[16];
-} __attribute__((packed)) Shapes;
-
 /* S is a multiple of 16: a caller that wants tiles fills up with zeros. Tiles 0 to 3: sums of two times 16 queries and two times 16 items; 4, 5: queries; 6, 7: items. */
 WITH_TILES static void by_tiles(const Scan *of, const int64_t *head, const int64_t *next) {
-    static const Shapes shapes = {1, 0, {0}, {64, 64, 64, 64, 64, 64, 64, 64}, {16, 16, 16, 16, 16, 16, 16, 16}};
     int32_t best[AT_ONCE * MOST], scores[MOST * BLOCK] __attribute__((aligned(64)));
     int64_t wide = 4 * of->steps;
-    _tile_loadconfig(&shapes);
+    _tile_loadconfig(&whole_tiles);
     for (int64_t from = 0; from < of->blocks; from += AT_ONCE) {
         int64_t count = of->blocks - from < AT_ONCE ? of->blocks - from : AT_ONCE;
         for (int64_t at = 0; at < count; at++) {
@@ -199,21 +188,12 @@ WITH_TILES static void by_tiles(const Scan *of, const int64_t *head, const int64
     _tile_release();
 }
 
-#define ASK_FOR_TILES 0x1023 /* ARCH_REQ_XCOMP_PERM: the system keeps the tiles' state for this process from then on */
-#define TILE_DATA 18
-
-static int has_tiles(void) {
-    unsigned a, b, c, d;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d >> 24 & 1) || !(d >> 25 & 1)) return 0;
-    return syscall(SYS_arch_prctl, ASK_FOR_TILES, TILE_DATA) == 0;
-}
-
 /* The best of what this processor has. */
 int innerloop_scans(void) {
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512vl") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vnni"))
         return NONE;
-    return has_tiles() ? TILES : REGISTERS;
+    return has_tiles(TILES_OF_BYTES) ? TILES : REGISTERS;
 }
 
 static void scan(const Scan *of, int by, const int64_t *head, const int64_t *next) {

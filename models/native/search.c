@@ -4,10 +4,9 @@
  * Letters: B queries, N items, r width, K results. Items stand in panels, (N / PANEL, r, PANEL), padded with items whose
  * bias is -infinity.
  */
-#include <math.h>
 #include <stdlib.h>
 
-#include "lanes.h"
+#include "found.h"
 
 #define PANEL 64
 #define TOGETHER 4 /* queries whose sums fit into registers */
@@ -27,35 +26,15 @@ INLINE void score(const float *users, int64_t r, const float *panel, const float
         for (int w = 0; w < PANEL / LANES; w++) store(out + row * PANEL + w * LANES, sum[row][w]);
 }
 
-/* What one query has found so far, best first, in steps of 1 / grid. */
-typedef struct {
-    float *steps, worst; /* of the last, once there are k */
-    int64_t *rows, count;
-} Found;
-
-/* Takes in a panel's scores; among equals whoever came first stays first. */
+/* Takes in a panel's scores. */
 INLINE void take_in(Found *found, const float *scores, int64_t from, int64_t k, float grid) {
-    const float furthest = 8589934592.0f;
     int any = 0;
     if (found->count < k)
         any = 1;
     else
         for (int64_t i = 0; i < PANEL; i++) any |= scores[i] * grid > found->worst;
     if (!any) return;
-    for (int64_t i = 0; i < PANEL; i++) {
-        if (!(scores[i] > -INFINITY)) continue; /* barred, or not a number */
-        float steps = rintf(scores[i] * grid);
-        steps = steps < -furthest ? -furthest : steps > furthest ? furthest : steps;
-        if (found->count == k && !(steps > found->worst)) continue;
-        int64_t at = found->count < k ? found->count++ : k - 1;
-        for (; at > 0 && found->steps[at - 1] < steps; at--) {
-            found->steps[at] = found->steps[at - 1];
-            found->rows[at] = found->rows[at - 1];
-        }
-        found->steps[at] = steps;
-        found->rows[at] = from + i;
-        if (found->count == k) found->worst = found->steps[k - 1];
-    }
+    for (int64_t i = 0; i < PANEL; i++) take(found, scores[i], from + i, k, grid);
 }
 
 /*
@@ -73,8 +52,7 @@ EVERYWHERE int innerloop_search(int64_t N, int64_t r, const float *panels, const
     Found found[MOST];
     for (int64_t first = 0; first < B; first += MOST) {
         int64_t many = B - first < MOST ? B - first : MOST;
-        for (int64_t at = 0; at < many; at++)
-            found[at] = (Found){scores + (first + at) * k, -INFINITY, rows + (first + at) * k, 0};
+        for (int64_t at = 0; at < many; at++) found[at] = nothing(scores + (first + at) * k, rows + (first + at) * k);
         for (int64_t panel = 0; panel < count; panel++) head[panel] = -1;
         for (int64_t pair = 0; pair < pairs; pair++)
             if (queries[pair] >= first && queries[pair] < first + many) {
@@ -99,19 +77,14 @@ EVERYWHERE int innerloop_search(int64_t N, int64_t r, const float *panels, const
                     if (!allowed[(first + at) * N + from + i]) tile[at * PANEL + i] = -INFINITY;
             for (int64_t at = 0; at < many; at++) take_in(found + at, tile + at * PANEL, from, k, grid);
         }
-        for (int64_t at = 0; at < many; at++)
-            for (int64_t i = 0; i < k; i++) {
-                int there = i < found[at].count;
-                found[at].steps[i] = there ? found[at].steps[i] / grid : -INFINITY;
-                if (!there) found[at].rows[i] = -1;
-            }
+        for (int64_t at = 0; at < many; at++) finish(found + at, k, grid);
     }
     free(next);
     return 0;
 }
 
 /* Of what is compiled here; a library with another number is of another state of the sources. */
-int innerloop_version(void) { return 3; }
+int innerloop_version(void) { return 4; }
 
 /* Whether this processor has what makes these calls faster than torch's. */
 int innerloop_suits(void) { return SUITS; }

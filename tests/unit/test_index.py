@@ -10,15 +10,28 @@ import torch
 from models import index
 from models.index import Barred, Exact
 from models.panels import Panels
+from models.sieve import Sieve
 from tests.worlds import need_library
 
 Kind = type[Exact] | type[Panels]
 
 
-@pytest.fixture(params=[Exact, Panels])
+def sieve(vectors: torch.Tensor, biases: torch.Tensor) -> Panels:
+    """What an index of these is where there are tiles."""
+    return Sieve(vectors, biases) if Sieve.possible(vectors) else Panels(vectors, biases)
+
+
+def need_tiles() -> None:
+    if not Sieve.possible(torch.ones(1, 1)):
+        pytest.skip("this processor has no tiles of bfloat16")
+
+
+@pytest.fixture(params=[Exact, Panels, sieve])
 def kind(request: pytest.FixtureRequest) -> Any:
-    if request.param is Panels:
+    if request.param is not Exact:
         need_library()
+    if request.param is sieve:
+        need_tiles()
     return request.param
 
 
@@ -147,3 +160,33 @@ def test_scores_beyond_the_grid_are_answered(kind: Kind) -> None:
     biases[70], biases[129] = -2e38, -1e38
     hits = kind(vectors, biases).search(torch.zeros(1, 1), None, 3)
     assert hits.rows.tolist() == [[70, 129, -1]]  # both beyond what is told apart
+
+
+@pytest.mark.parametrize(("count", "d", "queries", "k"), [(700, 8, 1, 3), (5000, 64, 70, 10), (3001, 33, 17, 100)])
+@pytest.mark.parametrize("ties", [False, True])
+def test_a_sieve_loses_nothing_and_scores_to_the_last_bit(count: int, d: int, queries: int, k: int, ties: bool) -> None:
+    """With `ties` more items are as good as the k-th best than there is room for."""
+    need_tiles()
+    torch.manual_seed(5)
+    vectors, biases, users = torch.randn(count, d), torch.randn(count), 3 * torch.randn(queries, d)
+    biases[::7] = -torch.inf
+    if ties:
+        vectors, biases = vectors[:1].repeat(count, 1), biases.round()
+    users[0], users[-1] = 0.0, 1e30
+    barred = Barred(torch.arange(queries).repeat_interleave(30), torch.randint(count, (30 * queries,)))
+    for given in (None, barred):
+        found, truth = (of(vectors, biases).search(users, None, k, given) for of in (Sieve, Panels))
+        assert torch.equal(found.rows, truth.rows)
+        assert torch.equal(found.scores, truth.scores)
+    with pytest.raises(ValueError, match="cannot"):
+        Sieve(vectors.fill_(torch.nan), biases)
+
+
+def test_a_sieve_finds_what_rounding_hides_as_well_as_it_can() -> None:
+    need_tiles()
+    step = 2**-7  # of bfloat16 from 1 on
+    vectors = torch.full((200, 64), 1 + 0.501 * step)  # rounded up, all but one, which is best
+    vectors[150] = 1 + 0.499 * step
+    biases = torch.zeros(200)
+    biases[150] = 64 * 0.002 * step + 0.01
+    assert Sieve(vectors, biases).search(torch.ones(2, 64), None, 1).rows.tolist() == [[150], [150]]
