@@ -93,7 +93,9 @@ class Acquaintance:
             trails = [self.adapted.trail(user, history) for user, history in new]
             outcome = await self._compute(self._served, queries, histories, trails)
             for query, history, answer, vector, complete, trail in zip(queries, histories, *outcome, strict=True):
-                if query.user in self._meeting and vector is not None:
-                    self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail, behind=behind)
+                if query.user is not None and query.user in self._meeting and vector is not None:
+                    self.adapted.keep(
+                        query.user, history, vector, answer, query.k, complete=complete, trail=trail, behind=behind
+                    )
         await asyncio.sleep(REST * (perf_counter() - began))
         return True

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.event import RECORD, UserHistory
-from app.query import Answer, Query
+from app.query import Answer
 
 TRAIL_BYTES = 96 * 2**20
 """What trails may take in all: those of 14,000 users with 25 events each, at 276 bytes an event with its record."""
@@ -76,39 +76,40 @@ class Adapted:
 
     def keep(
         self,
-        query: Query,
+        user: str,
         history: UserHistory,
         vector: NDArray[np.float32],
         answer: Answer,
+        k: int,
         *,
         complete: bool = True,
         trail: NDArray[np.float32] | None = None,
         behind: bool = False,
     ) -> None:
-        """Remember what a query's user was adapted to, and the answer where the query is plain.
+        """Remember what a user was adapted to, and the answer to the plain query for `k` items; not to another: k is 0.
 
         A user without a history has nothing to remember, and one whose history has moved on meanwhile is left alone.
         With `behind`, all who are known already were here later.
         """
         version = history.version
-        if query.user is None or not version or not self._capacity:
+        if not version or not self._capacity:
             return
-        known = self._known.get(query.user)
+        known = self._known.get(user)
         if known is None or known.version < version:
             if len(self._known) >= self._capacity and known is None:
                 self._lose(self._known.popitem(last=False)[0])
             # A vector of its own, or it would hold on to the whole batch's.
-            known = self._known[query.user] = Known(version, vector.copy(), complete)
-            self._known.move_to_end(query.user, last=not behind)
-            self._lose(query.user)
+            known = self._known[user] = Known(version, vector.copy(), complete)
+            self._known.move_to_end(user, last=not behind)
+            self._lose(user)
             if trail is not None:
-                way = self._ways[query.user] = Way(history.packed, trail)
-                self._ways.move_to_end(query.user, last=not behind)
+                way = self._ways[user] = Way(history.packed, trail)
+                self._ways.move_to_end(user, last=not behind)
                 self._way_bytes += way.nbytes
-        if query.plain and known.version == version:
-            known.k, known.answer = query.k, answer
-        while self._way_bytes > TRAIL_BYTES:
-            self._lose(next(iter(self._ways)))
+                while self._way_bytes > TRAIL_BYTES:
+                    self._lose(next(iter(self._ways)))
+        if k and known.version == version:
+            known.k, known.answer = k, answer
 
     def _lose(self, user: str) -> None:
         """The trail of a user, if there is one."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -25,7 +24,7 @@ from app.memory import Memory
 from app.priority import make_way
 from app.query import Answer, Query
 from app.served import Outcome, Served
-from app.waiting import Observer, Waiting, alike, fail
+from app.waiting import Line, Observer, Waiting, alike, fail
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ class Engine:
     ) -> None:
         """Args:
         read: the way to the stored histories.
-        max_batch: the most queries read together, or computed together.
+        max_batch: the most queries read together, or computed together; of one request for many users, any number.
         queue_limit: the most queries that may wait; one more is refused.
         threads: threads of a computation on the CPU.
         remembered: the most users whose vectors are kept.
@@ -52,9 +51,9 @@ class Engine:
         self._queue_limit = queue_limit
         self._device_thread = ThreadPoolExecutor(1, "engine", initializer=_begin, initargs=(threads,))
         self._memory = Memory(remembered, read, self._on_device)
-        self._queue: deque[Waiting] = deque()
+        self._queue = Line()
         self._reading: list[Waiting] = []
-        self._unknown: deque[Waiting] = deque()  # read, and waiting for the device
+        self._unknown = Line()  # read, and waiting for the device
         self._computing: list[Waiting] = []
         self._arrived, self._wanted = asyncio.Event(), asyncio.Event()
         self._closing = False
@@ -70,7 +69,7 @@ class Engine:
     @property
     def depth(self) -> int:
         """How many queries wait."""
-        return len(self._queue) + len(self._unknown)
+        return self._queue.users + self._unknown.users
 
     @property
     def served(self) -> Served:
@@ -106,8 +105,7 @@ class Engine:
     def forget(self, user: str | None = None) -> None:
         """Keep no vector of this user, or of anyone: neither one at hand nor one that is still being computed."""
         for waiting in (*self._reading, *self._unknown, *self._computing):
-            if user is None or waiting.query.user == user:
-                waiting.remember, waiting.vector, waiting.trail = False, None, None
+            waiting.forget(user)
         self._memory.forget(user)
 
     def start(self) -> None:
@@ -128,24 +126,24 @@ class Engine:
             Overloaded: too many wait already.
             NotReady: the engine is not running, or died meanwhile, or has nothing to serve.
         """
-        return await self._enter([query])[0]
+        (answer,) = await self._enter(query, (query.user,))
+        return answer
 
-    async def ask_all(self, queries: Sequence[Query]) -> list[Answer]:
-        """As `ask`, for several at once: all of them are taken, or none."""
-        return await asyncio.gather(*self._enter(queries))
+    async def ask_all(self, query: Query, users: Sequence[str]) -> list[Answer]:
+        """As `ask`, for each of these users, whichever of them the query names: all of them are taken, or none."""
+        return await self._enter(query, users)
 
-    def _enter(self, queries: Sequence[Query]) -> list[asyncio.Future[Answer]]:
+    def _enter(self, query: Query, users: Sequence[str | None]) -> asyncio.Future[list[Answer]]:
         if not self.alive or self._closing:
             raise NotReady("The engine is not running.")
         # Where nobody waits even more than the limit are taken, or they never could be.
-        if self.depth and self.depth + len(queries) > self._queue_limit:
+        if self.depth and self.depth + len(users) > self._queue_limit:
             self._observer.shed()
             raise Overloaded(f"{self.depth} requests are waiting already.", retry_after=self._drain_seconds())
-        loop, now = asyncio.get_running_loop(), perf_counter()
-        entered = [Waiting(query, loop.create_future(), now) for query in queries]
-        self._queue.extend(entered)
+        waiting = Waiting(query, users, asyncio.get_running_loop().create_future(), perf_counter())
+        self._queue.join(waiting)
         self._arrived.set()
-        return [waiting.answer for waiting in entered]
+        return waiting.given
 
     async def _run(self) -> None:
         try:
@@ -156,8 +154,7 @@ class Engine:
         finally:
             everyone = [*self._reading, *self._queue, *self._unknown, *self._computing]
             fail(everyone, NotReady("The engine has stopped."))
-            self._queue.clear()
-            self._unknown.clear()
+            self._queue, self._unknown = Line(), Line()
 
     async def _read_all(self) -> None:
         """Read batch after batch, and answer who is known."""
@@ -165,12 +162,12 @@ class Engine:
             try:
                 await self._read(batch)
             except Exception as error:
-                log.exception("a batch of %d queries could not be read", len(batch))
+                log.exception("a batch of %d requests could not be read", len(batch))
                 fail(batch, error)
                 continue
             for waiting in batch:
                 if not self._memory.answered(waiting):
-                    self._unknown.append(waiting)
+                    self._unknown.join(waiting)
             self._reading = []
             if self._unknown:
                 self._wanted.set()
@@ -179,19 +176,18 @@ class Engine:
         """Compute batch after batch, for as long as the reader brings any."""
         reader.add_done_callback(lambda _: self._wanted.set())
         while True:
-            self._computing = []
-            while self._unknown and len(self._computing) < self._max_batch:
-                waiting = self._unknown.popleft()
-                if not waiting.answer.done() and not self._memory.answered(waiting):
-                    self._computing.append(waiting)
+            taken = self._unknown.take(self._max_batch)
+            self._computing = [waiting for waiting in taken if not self._memory.answered(waiting)]
             if self._computing:
-                self._observer.batch(len(self._computing))
+                self._observer.batch(sum([len(waiting.left) for waiting in self._computing]))
                 try:
                     await self._compute(self._computing)
                 except Exception as error:
-                    log.exception("a batch of %d queries failed", len(self._computing))
+                    log.exception("a batch of %d requests failed", len(self._computing))
                     fail(self._computing, error)
                 await asyncio.sleep(0)  # a batch that the loop computed itself is answered before the next
+            elif taken:
+                continue
             elif reader.done():
                 return
             else:
@@ -199,7 +195,7 @@ class Engine:
                 await self._wanted.wait()
 
     async def _collect(self) -> list[Waiting]:
-        """Wait for queries and take what is there, at most `max_batch`; nothing when closing and none is left."""
+        """Wait for queries and take what is there, up to `max_batch`; nothing when closing and none is left."""
         batch: list[Waiting] = []
         while not batch:
             if not self._queue:
@@ -207,10 +203,7 @@ class Engine:
                     return []
                 self._arrived.clear()
                 await self._arrived.wait()
-            while self._queue and len(batch) < self._max_batch:
-                waiting = self._queue.popleft()
-                if not waiting.answer.done():  # else its client has left
-                    batch.append(waiting)
+            batch = self._queue.take(self._max_batch)
         self._reading = batch
         now = perf_counter()
         for waiting in batch:
@@ -220,17 +213,17 @@ class Engine:
     async def _read(self, batch: Sequence[Waiting]) -> None:
         """Bring the stored history of each query in one round trip; None stays where it could not be read."""
         started = perf_counter()
-        users = {
-            waiting.query.user: None for waiting in batch if waiting.query.stored and waiting.query.user is not None
-        }
+        users = dict.fromkeys(
+            [user for waiting in batch if waiting.query.stored for user in waiting.users if user is not None]
+        )
         try:
             found = dict(zip(users, await self._read_stored(list(users)), strict=True))
         except StoreUnavailable:
             found = {}
         for waiting in batch:
             if waiting.query.stored:
-                waiting.history = found.get(str(waiting.query.user))
-                if waiting.history is None:
+                waiting.histories = [found.get(str(user)) for user in waiting.users]
+                for _ in range(waiting.histories.count(None)):
                     self._observer.fallback("store-unavailable")
         self._observer.stage("redis", perf_counter() - started)
 
@@ -238,19 +231,22 @@ class Engine:
         started = perf_counter()
         served = self.served
         groups = alike(batch)
-        firsts = [each[0] for each in groups]
+        firsts = [group[0] for group in groups]
         outcome = await self._on_device(
             served,
-            [waiting.query for waiting in firsts],
-            [waiting.history for waiting in firsts],
-            [waiting.trail for waiting in firsts],
-            [waiting.vector for waiting in firsts],
+            [waiting.query for waiting, _ in firsts],
+            [waiting.histories[at] for waiting, at in firsts],
+            [waiting.trails[at] for waiting, at in firsts],
+            [waiting.vectors[at] for waiting, at in firsts],
         )
+        same = served is self._served
         for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
-            if served is self._served:
+            if same:
                 self._memory.keep(group, answer, vector, complete, trail)
-            for waiting in group:
-                waiting.give(answer)
+            for waiting, at in group:
+                waiting.answers[at] = answer
+        for waiting in batch:
+            waiting.give()
         seconds = perf_counter() - started
         self._observer.stage("compute", seconds)
         self._batch_seconds = 0.8 * self._batch_seconds + 0.2 * seconds if self._batch_seconds else seconds

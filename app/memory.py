@@ -13,7 +13,7 @@ from app.adapted import Adapted
 from app.adapting import Trail, Vector
 from app.query import Answer
 from app.served import Served
-from app.waiting import Waiting
+from app.waiting import Place, Waiting
 
 PARTS = 100
 """In so many parts the users of the snapshot before are let go: 10,000 at once would hold up the loop for 10 ms."""
@@ -31,32 +31,46 @@ class Memory:
         self._next: Acquaintance | None = None
 
     def answered(self, waiting: Waiting) -> bool:
-        """Answer a query whose answer is known for just this history; else bring what is: the vector, or a trail."""
-        query, history = waiting.query, waiting.history
-        waiting.vector = waiting.trail = None  # those brought before a swap are the last snapshot's
-        if query.user is None or history is None or not waiting.remember:
-            return False
-        known = self.adapted.find(query.user, history.version)
-        if known is None:
-            waiting.trail = self.adapted.trail(query.user, history)
-            return False
-        if known.answer is None or known.k != query.k or not query.plain:
-            waiting.vector = known.vector
-            return False
-        waiting.give(known.answer)
-        return True
+        """Answer those of a query's users whose answers are known for just their histories; whether that is all.
+
+        For the others bring what is known: the vector, or a trail.
+        """
+        plain, k, adapted = waiting.plain, waiting.query.k, self.adapted
+        users, histories, left = waiting.users, waiting.histories, list[int]()
+        for at in waiting.left:
+            user, history = users[at], histories[at]
+            vector = trail = None  # those brought before a swap are the last snapshot's
+            if user is not None and history is not None and user not in waiting.forgotten:
+                known = adapted.find(user, history.version)
+                if known is None:
+                    trail = adapted.trail(user, history)
+                elif plain and known.k == k and known.answer is not None:
+                    waiting.answers[at] = known.answer
+                    continue
+                else:
+                    vector = known.vector
+            waiting.vectors[at], waiting.trails[at] = vector, trail
+            left.append(at)
+        waiting.left = left
+        if not left:
+            waiting.give()
+        return not left
 
     def keep(
-        self, alike: Sequence[Waiting], answer: Answer, vector: Vector | None, complete: bool, trail: Trail | None
+        self, alike: Sequence[Place], answer: Answer, vector: Vector | None, complete: bool, trail: Trail | None
     ) -> None:
-        """What came of queries that were answered as one, where it may be remembered."""
-        query, history = alike[0].query, alike[0].history
-        if vector is None or history is None or not query.stored or not all(waiting.remember for waiting in alike):
+        """What came of those who were answered as one, where it may be remembered."""
+        waiting, at = alike[0]
+        user, history = waiting.users[at], waiting.histories[at]
+        if vector is None or history is None or user is None:
             return
-        self.adapted.keep(query, history, vector, answer, complete=complete, trail=trail)
-        anew = history.version and alike[0].vector is None
-        if anew and self._next is not None and query.user is not None:
-            self._next.moved(query.user)
+        for other, _ in alike:
+            if user in other.forgotten:
+                return
+        k = waiting.query.k if waiting.plain else 0
+        self.adapted.keep(user, history, vector, answer, k, complete=complete, trail=trail)
+        if self._next is not None and history.version and waiting.vectors[at] is None:  # adapted to anew
+            self._next.moved(user)
 
     def forget(self, user: str | None) -> None:
         """This user, or everyone."""

@@ -160,9 +160,9 @@ class Recommender:
             answer = await self._engine.ask(replace(query, categories=None))
         return answer
 
-    async def recommend_all(self, queries: Sequence[Query]) -> list[Answer]:
-        """The best items for each of several, as `recommend` has them. Raises Overloaded or NotReady."""
-        return await self._engine.ask_all(queries)
+    async def recommend_all(self, query: Query, users: Sequence[str]) -> list[Answer]:
+        """The best items for each of several users, as `recommend` has them. Raises Overloaded or NotReady."""
+        return await self._engine.ask_all(query, users)
 
     async def forget(self, user: str) -> None:
         """Leave nothing of a user: no key, no vector here, soon none in any other process. Raises StoreUnavailable."""

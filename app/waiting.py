@@ -1,10 +1,11 @@
-"""A query on its way through the engine, and what the engine tells of it."""
+"""Queries on their way through the engine, and what the engine tells of them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from app.adapting import Trail, Vector
@@ -16,13 +17,13 @@ class Observer(Protocol):
     """Told what the engine does, as it does it."""
 
     def stage(self, name: str, seconds: float) -> None:
-        """A batch spent this long in `redis` or `compute`; a query, in `queue`."""
+        """A batch spent this long in `redis` or `compute`; a request, in `queue`."""
 
     def batch(self, size: int) -> None:
-        """So many queries are computed together."""
+        """So many users' answers are computed together."""
 
     def shed(self) -> None:
-        """A query was refused because the queue was full."""
+        """A request was refused because the queue was full."""
 
     def fallback(self, reason: str) -> None:
         """A query was answered without its user's history."""
@@ -30,34 +31,89 @@ class Observer(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Waiting:
-    """A query, and who waits for its answer."""
+    """A query for each of some users, and who waits for all the answers. Lists are by user."""
 
-    query: Query
-    answer: asyncio.Future[Answer]
+    query: Query  # of any of them
+    users: Sequence[str | None]
+    given: asyncio.Future[list[Answer]]
     since: float
-    history: UserHistory | None = None
-    vector: Vector | None = None  # (d,), where it is known for this history
-    trail: Trail | None = None  # where not: that of the history without its newest event, if that is known
-    remember: bool = True  # False once its user was forgotten
+    plain: bool = field(init=False)
+    histories: list[UserHistory | None] = field(init=False)
+    answers: list[Answer | None] = field(init=False)
+    left: Sequence[int] = field(init=False)  # the places of those without an answer
+    vectors: list[Vector | None] = field(init=False)  # (d,), where it is known for this history
+    trails: list[Trail | None] = field(init=False)  # where not: that of all events but the newest, if that is known
+    forgotten: frozenset[str | None] = frozenset()  # of whom nothing is to be remembered
 
-    def give(self, answer: Answer) -> None:
+    def __post_init__(self) -> None:
+        count = len(self.users)
+        self.plain = self.query.plain
+        self.left = range(count)
+        self.histories, self.answers = [None] * count, [None] * count
+        self.vectors, self.trails = [None] * count, [None] * count
+
+    def forget(self, user: str | None) -> None:
+        """Remember nothing of this user, or of any."""
+        self.forgotten |= set(self.users) if user is None else {user}
+        for at, one in enumerate(self.users):
+            if one in self.forgotten:
+                self.vectors[at] = self.trails[at] = None
+
+    def give(self) -> None:
         """Answer, unless nobody waits any more."""
-        if not self.answer.done():
-            self.answer.set_result(answer)
+        if not self.given.done():
+            self.given.set_result([answer for answer in self.answers if answer is not None])
 
 
-def alike(batch: Sequence[Waiting]) -> list[list[Waiting]]:
-    """Those of a batch who have asked the same, together: one computation answers them."""
-    groups: dict[object, list[Waiting]] = {}
+Place = tuple[Waiting, int]
+"""One of those who wait, and one of its users."""
+
+
+class Line:
+    """Who waits, in the order of their coming."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Waiting] = deque()
+        self.users = 0
+
+    def __iter__(self) -> Iterator[Waiting]:
+        return iter(self._waiting)
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def join(self, waiting: Waiting) -> None:
+        """At the end."""
+        self._waiting.append(waiting)
+        self.users += len(waiting.users)
+
+    def take(self, most: int) -> list[Waiting]:
+        """Those in front, until they are so many users or more. Whose client has left is dropped."""
+        taken, users = list[Waiting](), 0
+        while self._waiting and users < most:
+            waiting = self._waiting.popleft()
+            self.users -= len(waiting.users)
+            if not waiting.given.done():
+                taken.append(waiting)
+                users += len(waiting.users)
+        return taken
+
+
+def alike(batch: Sequence[Waiting]) -> list[list[Place]]:
+    """Users without an answer who are asked for the same, together: one computation answers them."""
+    groups: dict[object, list[Place]] = {}
     for waiting in batch:
-        query, history = waiting.query, waiting.history
-        key = (query.user, query.k, history.version) if query.plain and history is not None else waiting
-        groups.setdefault(key, []).append(waiting)
+        k, users, histories = waiting.query.k, waiting.users, waiting.histories
+        for at in waiting.left:
+            history = histories[at]
+            place = (waiting, at)
+            key = (users[at], k, history.version) if waiting.plain and history is not None else place
+            groups.setdefault(key, []).append(place)
     return list(groups.values())
 
 
 def fail(batch: Iterable[Waiting], error: Exception) -> None:
     """Tell all who still wait."""
     for waiting in batch:
-        if not waiting.answer.done():
-            waiting.answer.set_exception(error)
+        if not waiting.given.done():
+            waiting.given.set_exception(error)

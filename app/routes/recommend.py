@@ -71,8 +71,8 @@ async def recommend(body: RecommendIn, recommender: Recommender) -> bytes:
 
 async def recommend_batch(body: RecommendBatchIn, recommender: Recommender) -> bytes:
     """The body of the answer to POST /recommend/batch."""
-    queries = [Asked(user=user, k=body.k, include_seen=body.include_seen) for user in body.users]
-    answers = await recommender.recommend_all(queries)
+    query = Asked(user=body.users[0], k=body.k, include_seen=body.include_seen)
+    answers = await recommender.recommend_all(query, body.users)
     each = [written(user, answer, scores=body.scores) for user, answer in zip(body.users, answers, strict=True)]
     return b'{"answers":[' + b",".join(each) + b"]}"
 

@@ -70,8 +70,9 @@ async def test_few_are_computed_at_once_and_many_by_the_thread(
     monkeypatch.setattr(served_module, "QUICK", 2.3e-4)
     store.histories = {"few": [1001] * 3} | {str(number): [1001] * 200 for number in range(4)}
     few = await engine.ask(Query(user="few"))
-    await engine.ask_all([Query(user=str(number)) for number in range(4)])
-    await engine.ask_all([Query(history=Inline(["i1"] * 200, [0] * 200, [np.nan] * 200)) for _ in range(4)])
+    await engine.ask_all(Query(user="0"), [str(number) for number in range(4)])
+    inline = Query(history=Inline(["i1"] * 200, [0] * 200, [np.nan] * 200))
+    await asyncio.gather(*(engine.ask(inline) for _ in range(4)))
     assert threads[0]
     assert len(threads) >= 3
     assert not any(threads[1:])
