@@ -62,7 +62,7 @@ class Answer:
     scores: list[float]
     snapshot: str
     degraded: bool = False
-    written: dict[bool, bytes] = field(default_factory=dict, compare=False, repr=False)
+    written: dict[bool, str] = field(default_factory=dict, compare=False, repr=False)
 
 
 class Entry(NamedTuple):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import random
+from collections.abc import Iterable
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Response
@@ -51,7 +52,8 @@ async def post_recommend_batch(body: Annotated[RecommendBatchIn, Body()], recomm
 
 async def recommend_user(user_id: str | None, k: int, recommender: Recommender) -> bytes:
     """The body of the answer to GET /recommend."""
-    return written(user_id, await recommender.recommend(Asked(user=user_id, k=k)), scores=False)
+    answer = await recommender.recommend(Asked(user=user_id, k=k))
+    return written(user_id, answer, _unique(), scores=False).encode()
 
 
 async def recommend(body: RecommendIn, recommender: Recommender) -> bytes:
@@ -66,37 +68,44 @@ async def recommend(body: RecommendIn, recommender: Recommender) -> bytes:
         include_seen=body.include_seen,
     )
     answer = await recommender.recommend(query, fallback=body.filter is not None and body.filter.fallback)
-    return written(body.user_id, answer, scores=body.scores)
+    return written(body.user_id, answer, _unique(), scores=body.scores).encode()
 
 
 async def recommend_batch(body: RecommendBatchIn, recommender: Recommender) -> bytes:
     """The body of the answer to POST /recommend/batch."""
     query = Asked(user=body.users[0], k=body.k, include_seen=body.include_seen)
     answers = await recommender.recommend_all(query, body.users)
-    each = [written(user, answer, scores=body.scores) for user, answer in zip(body.users, answers, strict=True)]
-    return b'{"answers":[' + b",".join(each) + b"]}"
+    ids = random.randbytes(16 * len(answers)).hex()
+    each = [
+        written(user, answer, ids[32 * at : 32 * at + 32], scores=body.scores)
+        for at, (user, answer) in enumerate(zip(body.users, answers, strict=True))
+    ]
+    return f'{{"answers":[{",".join(each)}]}}'.encode()
 
 
-def written(user_id: str | None, answer: Answer, *, scores: bool) -> bytes:
+def written(user_id: str | None, answer: Answer, recommendation_id: str, *, scores: bool) -> str:
     """A Recommendation as JSON, which a model would take longer to write than the answer took to find.
 
     What is the same whenever this answer is given is written once.
     """
     rest = answer.written.get(scores)
     if rest is None:
-        names = map(json.dumps, answer.items)
+        names: Iterable[str] = map(quoted, answer.items)
         if scores:
-            items = ",".join(
-                f'{{"item_id":{name},"score":{score!r}}}' for name, score in zip(names, answer.scores, strict=True)
-            )
-        else:
-            items = ",".join(f'{{"item_id":{name}}}' for name in names)
+            names = (f'{name},"score":{score!r}' for name, score in zip(names, answer.scores, strict=True))
+        items = '},{"item_id":'.join(names)
+        if items:
+            items = f'{{"item_id":{items}}}'
         degraded = "true" if answer.degraded else "false"
-        rest = f'"items":[{items}],"snapshot":{json.dumps(answer.snapshot)},"degraded":{degraded}}}'.encode()
+        rest = f'"items":[{items}],"snapshot":{quoted(answer.snapshot)},"degraded":{degraded}}}'
         answer.written[scores] = rest
-    user = "null" if user_id is None else json.dumps(user_id)
-    # Unique, and no secret: asking the system for one takes longer than all the rest.
-    return f'{{"user_id":{user},"recommendation_id":"{random.getrandbits(128):032x}",'.encode() + rest
+    user = "null" if user_id is None else quoted(user_id)
+    return f'{{"user_id":{user},"recommendation_id":"{recommendation_id}",{rest}'
+
+
+def _unique() -> str:
+    """No secret: asking the system for one takes longer than all the rest."""
+    return f"{random.getrandbits(128):032x}"
 
 
 def _inline(history: list[PastEvent]) -> Inline:
