@@ -9,14 +9,14 @@ from app.event import RECORD, UserHistory
 from app.query import Query
 from models.learner import LearnerConfig
 
-BATCH, QUERY = 200e-6, 10e-6
+BATCH, QUERY = 200e-6, 5e-6
 EVENT, LED = 3e-6, 1e-6
-ITEM, SCORE = 6e-9, 1.5e-9
+ITEM = 6e-9
 NAMED = 0.1e-6
 """Seconds, measured on a core with AVX-512 with a learner of width and rank 64: of a batch and of each query; of an
-event, from nothing and where a trail leads up to the newest; of reading an item, and of scoring it for a query; of an
-item that a query names. What other widths and ranks cost is in between these (measured at 16 and 384, and at 128): the
-blocks' maps go with the square of the width, vectors with the rank."""
+event, from nothing and where a trail leads up to the newest; of reading an item; of an item that a query names. What
+other widths and ranks cost is in between these (measured at 16 and 384, and at 128): the blocks' maps go with the
+square of the width, vectors with the rank."""
 
 
 def effort(
@@ -26,12 +26,16 @@ def effort(
     trails: Sequence[Trail | None],
     items: int,
     config: LearnerConfig,
+    score: float,
 ) -> float:
-    """Seconds, about, that `Served.compute` takes with these, of a learner with `items` items."""
+    """Seconds, about, that `Served.compute` takes with these, of a learner with `items` items.
+
+    `score`: seconds that the index takes for one of them and one query more, of 64 components.
+    """
     B = len(queries)
     size = config.rank / 64
     slower = 0.85 * (config.width / 64) ** 2 + 0.15 * size
-    seconds = BATCH + B * QUERY + items * size * (ITEM + B * SCORE)
+    seconds = BATCH + B * QUERY + items * size * (ITEM + B * score)
     for query, history, vector, trail in zip(queries, histories, known, trails, strict=True):
         if query.history is not None:
             seconds += EVENT * slower * min(len(query.history.items), config.length)

@@ -50,11 +50,12 @@ class Query:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user.
 
-    It may be given to many who ask the same: nobody changes it. `written` is for its reader to note what it has made
+    It may be given to many who ask the same: nobody changes it, though it is not frozen, as that takes three times as
+    long to make. `written` is for its reader to note what it has made
     of the items, without scores and with them.
     """
 

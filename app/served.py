@@ -82,6 +82,7 @@ class Served:
             *(item for item, _ in fitting),
         )
         self.rows = {item.id: row for row, item in enumerate(self.items)}
+        self._ids = np.array([*self.rows, None], object)[:-1]  # with None an array of objects, whatever the ids are
         self._row_of_handle = _row_of_handle(self.rows, handles or {})
         self._rows_of_category = _rows_of_category(self.items)
         self._scale = RatingScale(*snapshot.manifest.scale)
@@ -130,7 +131,10 @@ class Served:
         """Whether `compute` is done with these sooner than another thread would begin."""
         if not (self._adapting.compiled and isinstance(self._by_taste, Panels)):
             return False
-        return effort(queries, histories, known, trails, len(self.items), self.learner.config) <= QUICK
+        return (
+            effort(queries, histories, known, trails, len(self.items), self.learner.config, self._by_taste.score)
+            <= QUICK
+        )
 
     def answer(self, queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> list[Answer]:
         """As `compute`, the answers alone."""
@@ -212,9 +216,13 @@ class Served:
                 max(query.k for query in asked),
                 self._barred(places, asked, events),
             )
-            for at, query, rows, scores in zip(places, asked, hits.rows.tolist(), hits.scores.tolist(), strict=True):
-                found = [self.items[row].id for row in rows[: query.k] if row >= 0]
-                answers[at] = Answer(found, scores[: len(found)], self.snapshot.version, degraded)
+            rows, version = hits.rows.numpy(), self.snapshot.version
+            counts = np.minimum((rows >= 0).sum(1), [query.k for query in asked])
+            found = self._ids[rows] if len(self._ids) else rows
+            for at, ids, scores, count in zip(
+                places, found.tolist(), hits.scores.tolist(), counts.tolist(), strict=True
+            ):
+                answers[at] = Answer(ids[:count], scores[:count], version, degraded)
         return answers
 
     def _barred(self, places: Sequence[int], queries: Sequence[Query], events: Events) -> Barred:

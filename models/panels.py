@@ -21,6 +21,9 @@ PANEL = 64  # items, as in search.c
 class Panels:
     """Scores every item, as `models.index.Exact` does, on the CPU."""
 
+    score = 1.5e-9
+    """Seconds, about, that an item of 64 components takes for a query among others, on a core with AVX-512."""
+
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
         """`vectors` (N, d) and `biases` (N,). A bias that is not finite takes its row out of every answer."""
         self.count, d = vectors.shape

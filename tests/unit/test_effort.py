@@ -18,11 +18,11 @@ TWENTY = UserHistory(1, bytes(20 * RECORD.itemsize))
 
 def one(query: Query, history: UserHistory | None = NOBODY, *, known: bool = False, led: bool = False) -> float:
     vector, trail = np.zeros(4, np.float32), np.zeros((19, 4), np.float32)
-    return effort([query], [history], [vector if known else None], [trail if led else None], 1000, CONFIG)
+    return effort([query], [history], [vector if known else None], [trail if led else None], 1000, CONFIG, 1e-9)
 
 
 def one_of(history: UserHistory, config: LearnerConfig) -> float:
-    return effort([Query()], [history], [None], [None], 0, config)
+    return effort([Query()], [history], [None], [None], 0, config, 1e-9)
 
 
 def test_it_grows_with_all_that_takes_time() -> None:
@@ -33,12 +33,12 @@ def test_it_grows_with_all_that_takes_time() -> None:
     assert nothing < one(Query(history=Inline(["i"] * 20, [0] * 20, [np.nan] * 20)), None)
     for asked in ({"exclude": ["i"]}, {"candidates": ["i"]}, {"categories": ["c"]}):
         assert nothing < one(Query(user="a", **asked))
-    assert effort([user], [NOBODY], [None], [None], 2000, CONFIG) > nothing
-    assert effort([user] * 2, [NOBODY] * 2, [None] * 2, [None] * 2, 1000, CONFIG) > nothing
+    assert effort([user], [NOBODY], [None], [None], 2000, CONFIG, 1e-9) > nothing
+    assert effort([user] * 2, [NOBODY] * 2, [None] * 2, [None] * 2, 1000, CONFIG, 1e-9) > nothing
 
 
 def test_it_grows_with_the_learner_and_counts_no_event_that_is_not_read() -> None:
     for larger in (replace(CONFIG, rank=384), replace(CONFIG, width=384)):
         assert one_of(TWENTY, larger) > one_of(TWENTY, CONFIG)
-    assert effort([Query()], [None], [None], [None], 1000, replace(CONFIG, rank=384)) > one(Query(), None)
+    assert effort([Query()], [None], [None], [None], 1000, replace(CONFIG, rank=384), 1e-9) > one(Query(), None)
     assert one_of(TWENTY, replace(CONFIG, length=10)) == one_of(UserHistory(1, bytes(10 * RECORD.itemsize)), CONFIG)
