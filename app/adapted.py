@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,16 +22,12 @@ TRAIL_BYTES = 96 * 2**20
 """What trails may take in all: those of 14,000 users with 25 events each, at 276 bytes an event with its record."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """The trail of a user's history as it was read."""
 
     packed: bytes
     trail: NDArray[np.float32]  # (n, width): see `app.adapting`
-
-    @property
-    def nbytes(self) -> int:
-        return len(self.packed) + self.trail.nbytes
+    nbytes: int
 
 
 @dataclass(slots=True)
@@ -81,7 +78,6 @@ class Adapted:
         vector: NDArray[np.float32],
         answer: Answer,
         k: int,
-        *,
         complete: bool = True,
         trail: NDArray[np.float32] | None = None,
         behind: bool = False,
@@ -103,9 +99,10 @@ class Adapted:
             self._known.move_to_end(user, last=not behind)
             self._lose(user)
             if trail is not None:
-                way = self._ways[user] = Way(history.packed, trail)
+                nbytes = len(history.packed) + trail.nbytes
+                self._ways[user] = Way(history.packed, trail, nbytes)
                 self._ways.move_to_end(user, last=not behind)
-                self._way_bytes += way.nbytes
+                self._way_bytes += nbytes
                 while self._way_bytes > TRAIL_BYTES:
                     self._lose(next(iter(self._ways)))
         if k and known.version == version:

@@ -239,10 +239,9 @@ class Engine:
             [waiting.trails[at] for waiting, at in firsts],
             [waiting.vectors[at] for waiting, at in firsts],
         )
-        same = served is self._served
-        for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
-            if same:
-                self._memory.keep(group, answer, vector, complete, trail)
+        if served is self._served:
+            self._memory.keep(batch, groups, outcome)
+        for group, answer in zip(groups, outcome.answers, strict=True):
             for waiting, at in group:
                 waiting.answers[at] = answer
         for waiting in batch:

@@ -6,13 +6,11 @@ Only the event loop touches it: no locks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from app.acquaintance import Acquaintance, Compute, Read
 from app.adapted import Adapted
-from app.adapting import Trail, Vector
-from app.query import Answer
-from app.served import Served
+from app.served import Outcome, Served
 from app.waiting import Place, Waiting
 
 PARTS = 100
@@ -56,21 +54,18 @@ class Memory:
             waiting.give()
         return not left
 
-    def keep(
-        self, alike: Sequence[Place], answer: Answer, vector: Vector | None, complete: bool, trail: Trail | None
-    ) -> None:
-        """What came of those who were answered as one, where it may be remembered."""
-        waiting, at = alike[0]
-        user, history = waiting.users[at], waiting.histories[at]
-        if vector is None or history is None or user is None:
-            return
-        for other, _ in alike:
-            if user in other.forgotten:
-                return
-        k = waiting.query.k if waiting.plain else 0
-        self.adapted.keep(user, history, vector, answer, k, complete=complete, trail=trail)
-        if self._next is not None and history.version and waiting.vectors[at] is None:  # adapted to anew
-            self._next.moved(user)
+    def keep(self, batch: Sequence[Waiting], groups: Iterable[Sequence[Place]], outcome: Outcome) -> None:
+        """What came of each of a batch's groups that were answered as one, where it may be remembered."""
+        forgotten = frozenset[str | None]().union(*(waiting.forgotten for waiting in batch))
+        for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
+            waiting, at = group[0]
+            user, history = waiting.users[at], waiting.histories[at]
+            if vector is None or history is None or user is None or user in forgotten:
+                continue
+            k = waiting.query.k if waiting.plain else 0
+            self.adapted.keep(user, history, vector, answer, k, complete, trail)
+            if self._next is not None and history.version and waiting.vectors[at] is None:  # adapted to anew
+                self._next.moved(user)
 
     def forget(self, user: str | None) -> None:
         """This user, or everyone."""
