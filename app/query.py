@@ -55,15 +55,16 @@ class Answer:
     """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user.
 
     It may be given to many who ask the same: nobody changes it, though it is not frozen, as that takes three times as
-    long to make. `written` is for its reader to note what it has made
-    of the items, without scores and with them.
+    long to make. `written` and `scored` are for its reader to note what it has
+    made of the items, without scores and with them.
     """
 
     items: list[str]
     scores: list[float]
     snapshot: str
     degraded: bool = False
-    written: dict[bool, str] = field(default_factory=dict, compare=False, repr=False)
+    written: str | None = field(default=None, compare=False, repr=False)
+    scored: str | None = field(default=None, compare=False, repr=False)
 
 
 class Entry(NamedTuple):

@@ -88,7 +88,7 @@ def written(user_id: str | None, answer: Answer, recommendation_id: str, *, scor
 
     What is the same whenever this answer is given is written once.
     """
-    rest = answer.written.get(scores)
+    rest = answer.scored if scores else answer.written
     if rest is None:
         names: Iterable[str] = map(quoted, answer.items)
         if scores:
@@ -98,7 +98,10 @@ def written(user_id: str | None, answer: Answer, recommendation_id: str, *, scor
             items = f'{{"item_id":{items}}}'
         degraded = "true" if answer.degraded else "false"
         rest = f'"items":[{items}],"snapshot":{quoted(answer.snapshot)},"degraded":{degraded}}}'
-        answer.written[scores] = rest
+        if scores:
+            answer.scored = rest
+        else:
+            answer.written = rest
     user = "null" if user_id is None else quoted(user_id)
     return f'{{"user_id":{user},"recommendation_id":"{recommendation_id}",{rest}'
 
