@@ -60,7 +60,7 @@ class Answer:
     """
 
     items: list[str]
-    scores: list[float]
+    scores: Sequence[float]
     snapshot: str
     degraded: bool = False
     written: str | None = field(default=None, compare=False, repr=False)

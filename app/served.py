@@ -7,6 +7,7 @@ Letters: B queries, N rows, M of them new, C content width, d item width.
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -218,11 +219,11 @@ class Served:
             )
             rows, version = hits.rows.numpy(), self.snapshot.version
             counts = np.minimum((rows >= 0).sum(1), [query.k for query in asked])
-            found = self._ids[rows] if len(self._ids) else rows
-            for at, ids, scores, count in zip(
-                places, found.tolist(), hits.scores.tolist(), counts.tolist(), strict=True
-            ):
-                answers[at] = Answer(ids[:count], scores[:count], version, degraded)
+            found = (self._ids[rows] if len(self._ids) else rows).tolist()
+            scores, width = array("f", hits.scores.numpy().tobytes()), rows.shape[1]  # one object, not one a score
+            for number, (at, ids, count) in enumerate(zip(places, found, counts.tolist(), strict=True)):
+                begin = number * width
+                answers[at] = Answer(ids[:count], scores[begin : begin + count], version, degraded)
         return answers
 
     def _barred(self, places: Sequence[int], queries: Sequence[Query], events: Events) -> Barred:

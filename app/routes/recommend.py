@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Annotated
 
@@ -90,20 +89,25 @@ def written(user_id: str | None, answer: Answer, recommendation_id: str, *, scor
     """
     rest = answer.scored if scores else answer.written
     if rest is None:
-        names: Iterable[str] = map(quoted, answer.items)
-        if scores:
-            names = (f'{name},"score":{score!r}' for name, score in zip(names, answer.scores, strict=True))
-        items = '},{"item_id":'.join(names)
-        if items:
-            items = f'{{"item_id":{items}}}'
         degraded = "true" if answer.degraded else "false"
-        rest = f'"items":[{items}],"snapshot":{quoted(answer.snapshot)},"degraded":{degraded}}}'
+        rest = f'"items":[{_items(answer, scores)}],"snapshot":{quoted(answer.snapshot)},"degraded":{degraded}}}'
         if scores:
             answer.scored = rest
         else:
             answer.written = rest
     user = "null" if user_id is None else quoted(user_id)
     return f'{{"user_id":{user},"recommendation_id":"{recommendation_id}",{rest}'
+
+
+def _items(answer: Answer, scores: bool) -> str:
+    text = "".join(answer.items)
+    if text and not scores and len(quoted(text)) == len(text) + 2:  # no character is to be escaped
+        names = '"},{"item_id":"'.join(answer.items)
+        return f'{{"item_id":"{names}"}}'
+    each = [f'{{"item_id":{quoted(item)}' for item in answer.items]
+    if scores:
+        each = [f'{item},"score":{score!r}' for item, score in zip(each, answer.scores, strict=True)]
+    return ",".join([f"{item}}}" for item in each])
 
 
 def _unique() -> str:

@@ -100,7 +100,7 @@ def test_a_stored_history_and_the_same_given_inline_answer_alike(served: Served)
     assert len(by_user.items) == 10
     assert by_user.snapshot == served.manifest.version
     assert all(math.isfinite(score) for score in by_user.scores)
-    assert by_user.scores == sorted(by_user.scores, reverse=True)
+    assert list(by_user.scores) == sorted(by_user.scores, reverse=True)
     assert not {"i3", "i17", "i8"} & set(by_user.items)
 
 
