@@ -6,6 +6,7 @@ Letters: B queries, N items, d width, K results, G blocks, S steps of 32 compone
 from __future__ import annotations
 
 import ctypes
+import math
 from functools import cache
 from typing import Self
 
@@ -47,7 +48,7 @@ class Sieve(Panels):
     @staticmethod
     def possible(vectors: Tensor) -> bool:
         """Whether these vectors, (N, d), can be searched so, on this processor."""
-        return 0 < vectors.numel() < PLACES and _sieves() and bool(vectors.isfinite().all())
+        return 0 < vectors.numel() < PLACES and _sieves() and math.isfinite(float(vectors.norm()))
 
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
         """See `Panels`.
@@ -63,7 +64,8 @@ class Sieve(Panels):
         self._vectors = vectors.contiguous()
         rough = vectors.bfloat16()
         padded = torch.nn.functional.pad(rough, (0, 32 * S - d, 0, BLOCK * G - N))
-        self._codes = padded.view(G, 2, 16, S, 16, 2).permute(0, 3, 1, 4, 2, 5).contiguous()
+        pairs = padded.view(torch.int32).view(G, 2, 16, S, 16)
+        self._codes = pairs.permute(0, 3, 1, 4, 2).contiguous()
         self._longest = float(vectors.norm(dim=1).max())
         self._off = float((vectors - rough.float()).norm(dim=1).max())
         self._describe()
