@@ -94,6 +94,8 @@ class Acquaintance:
             outcome = await self._compute(self._served, queries, histories, trails)
             for query, history, answer, vector, complete, trail in zip(queries, histories, *outcome, strict=True):
                 if query.user is not None and query.user in self._meeting and vector is not None:
-                    self.adapted.keep(query.user, history, vector, answer, query.k, complete, trail, behind)
+                    self.adapted.keep(
+                        query.user, history, vector, answer, query.k, complete=complete, trail=trail, behind=behind
+                    )
         await asyncio.sleep(REST * (perf_counter() - began))
         return True

@@ -77,12 +77,13 @@ class Adapted:
         history: UserHistory,
         vector: NDArray[np.float32],
         answer: Answer,
-        k: int,
+        k: int | None,
+        *,
         complete: bool = True,
         trail: NDArray[np.float32] | None = None,
         behind: bool = False,
     ) -> None:
-        """Remember what a user was adapted to, and the answer to the plain query for `k` items; not to another: k is 0.
+        """Remember what a user was adapted to, and the answer if it is to the plain query for `k` items, not None.
 
         A user without a history has nothing to remember, and one whose history has moved on meanwhile is left alone.
         With `behind`, all who are known already were here later.
@@ -105,7 +106,7 @@ class Adapted:
                 self._way_bytes += nbytes
                 while self._way_bytes > TRAIL_BYTES:
                     self._lose(next(iter(self._ways)))
-        if k and known.version == version:
+        if k is not None and known.version == version:
             known.k, known.answer = k, answer
 
     def _lose(self, user: str) -> None:

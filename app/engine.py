@@ -40,8 +40,8 @@ class Engine:
     ) -> None:
         """Args:
         read: the way to the stored histories.
-        max_batch: the most queries read together, or computed together; of one request for many users, any number.
-        queue_limit: the most queries that may wait; one more is refused.
+        max_batch: the most users read together, or computed together; a request for more of them goes by itself.
+        queue_limit: the most users that may wait; one more is refused.
         threads: threads of a computation on the CPU.
         remembered: the most users whose vectors are kept.
         """
@@ -68,7 +68,7 @@ class Engine:
 
     @property
     def depth(self) -> int:
-        """How many queries wait."""
+        """For how many users answers are waited for."""
         return self._queue.users + self._unknown.users
 
     @property
@@ -139,7 +139,7 @@ class Engine:
         # Where nobody waits even more than the limit are taken, or they never could be.
         if self.depth and self.depth + len(users) > self._queue_limit:
             self._observer.shed()
-            raise Overloaded(f"{self.depth} requests are waiting already.", retry_after=self._drain_seconds())
+            raise Overloaded(f"{self.depth} users' answers are waited for already.", retry_after=self._drain_seconds())
         waiting = Waiting(query, users, asyncio.get_running_loop().create_future(), perf_counter())
         self._queue.join(waiting)
         self._arrived.set()

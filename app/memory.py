@@ -62,8 +62,8 @@ class Memory:
             user, history = waiting.users[at], waiting.histories[at]
             if vector is None or history is None or user is None or user in forgotten:
                 continue
-            k = waiting.query.k if waiting.plain else 0
-            self.adapted.keep(user, history, vector, answer, k, complete, trail)
+            k = waiting.query.k if waiting.plain else None
+            self.adapted.keep(user, history, vector, answer, k, complete=complete, trail=trail)
             if self._next is not None and history.version and waiting.vectors[at] is None:  # adapted to anew
                 self._next.moved(user)
 

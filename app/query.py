@@ -55,8 +55,8 @@ class Answer:
     """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user.
 
     It may be given to many who ask the same: nobody changes it, though it is not frozen, as that takes three times as
-    long to make. `written` and `scored` are for its reader to note what it has
-    made of the items, without scores and with them.
+    long to make. `written` and `scored` are for its reader to note what it has made of the items, without scores and
+    with them.
     """
 
     items: list[str]

@@ -27,6 +27,7 @@ from app.errors import NotFound, NotReady, StoreUnavailable
 from app.event import UserHistory
 from app.history import FORGOTTEN_KEY, History
 from app.query import Answer, Query
+from app.schemas import MOST_USERS
 from app.served import UNKNOWN, Served
 from app.stock import Stock
 from models.item import Item
@@ -241,7 +242,7 @@ class Recommender:
                 raise
             stock = ([], {}, UNKNOWN)  # the batch that finds Redis back brings the rest
         served = await asyncio.to_thread(Served, learner, found, *stock)
-        await asyncio.to_thread(served.warm, self._max_batch)
+        await asyncio.to_thread(served.warm, max(self._max_batch, MOST_USERS))
         if served.held_back:
             log.warning("%d items are held back: their content vectors are of another model", served.held_back)
         return served

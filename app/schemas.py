@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 CONTROL = r"^[^\x00-\x1f\x7f-\x9f]+$"
 DAY = 86_400.0
+MOST_USERS = 256
+"""Of one request."""
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256, pattern=CONTROL)]
 Value = Annotated[float, Field(ge=-1e9, le=1e9)]
@@ -218,7 +220,7 @@ class RecommendIn(Wire):
 class RecommendBatchIn(Wire):
     """Users who are all to be recommended to, under the same conditions."""
 
-    users: list[Id] = Field(min_length=1, max_length=256, description="Unknown users are fine.")
+    users: list[Id] = Field(min_length=1, max_length=MOST_USERS, description="Unknown users are fine.")
     k: Annotated[int, BeforeValidator(_whole)] = Field(10, ge=1, le=100)
     include_seen: bool = Field(False, description="Also recommend what is in the histories.")
     scores: bool = Field(False, description="Give each item's score.")

@@ -83,7 +83,7 @@ class Served:
             *(item for item, _ in fitting),
         )
         self.rows = {item.id: row for row, item in enumerate(self.items)}
-        self._ids = np.array([*self.rows, None], object)[:-1]  # with None an array of objects, whatever the ids are
+        self._ids = np.array([item.id for item in self.items], object)
         self._row_of_handle = _row_of_handle(self.rows, handles or {})
         self._rows_of_category = _rows_of_category(self.items)
         self._scale = RatingScale(*snapshot.manifest.scale)
@@ -217,10 +217,13 @@ class Served:
                 max(query.k for query in asked),
                 self._barred(places, asked, events),
             )
-            rows, version = hits.rows.numpy(), self.snapshot.version
+            rows, version = hits.rows.cpu().numpy(), self.snapshot.version
             counts = np.minimum((rows >= 0).sum(1), [query.k for query in asked])
-            found = (self._ids[rows] if len(self._ids) else rows).tolist()
-            scores, width = array("f", hits.scores.numpy().tobytes()), rows.shape[1]  # one object, not one a score
+            found = (self._ids[rows] if self.items else rows).tolist()  # without items there is none to name
+            scores, width = (
+                array("f", hits.scores.cpu().numpy().tobytes()),
+                rows.shape[1],
+            )  # one object, not one a score
             for number, (at, ids, count) in enumerate(zip(places, found, counts.tolist(), strict=True)):
                 begin = number * width
                 answers[at] = Answer(ids[:count], scores[begin : begin + count], version, degraded)

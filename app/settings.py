@@ -54,8 +54,15 @@ class Settings(BaseSettings):
     threads: int = Field(
         0, ge=0, le=1024, description="Threads of the model on the CPU; 0 for half the cores, up to 4."
     )
-    batch: int = Field(64, ge=1, le=4096, description="The most requests the engine computes at once.")
-    queue: int = Field(1024, ge=1, le=1_000_000, description="Requests that may wait for the engine; more get a 429.")
+    batch: int = Field(
+        64,
+        ge=1,
+        le=4096,
+        description="The most users the engine computes at once; a request for more of them is computed by itself.",
+    )
+    queue: int = Field(
+        1024, ge=1, le=1_000_000, description="Users whose answers may wait for the engine; more get a 429."
+    )
     cache: int = Field(
         20_000, ge=0, le=10_000_000, description="Users whose adapted vectors and last answers are kept in memory."
     )

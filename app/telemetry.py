@@ -44,11 +44,11 @@ class Metrics:
         )
         self._batch = Histogram(
             "innerloop_batch_size",
-            "Requests computed together.",
+            "Users whose answers are computed together.",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024),
             registry=registry,
         )
-        self._queue = Gauge("innerloop_queue_depth", "Requests waiting for the engine.", registry=registry)
+        self._queue = Gauge("innerloop_queue_depth", "Users whose answers wait for the engine.", registry=registry)
         self._shed = Counter("innerloop_shed", "Requests refused because the queue was full.", registry=registry)
         self._fallback = Counter(
             "innerloop_fallback", "Answers not made for the user, and why.", ["reason"], registry=registry

@@ -6,7 +6,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
 from app.adapting import Trail, Vector
 from app.event import UserHistory
@@ -62,7 +62,7 @@ class Waiting:
     def give(self) -> None:
         """Answer, unless nobody waits any more."""
         if not self.given.done():
-            self.given.set_result([answer for answer in self.answers if answer is not None])
+            self.given.set_result(cast(list[Answer], self.answers))
 
 
 Place = tuple[Waiting, int]
@@ -70,7 +70,7 @@ Place = tuple[Waiting, int]
 
 
 class Line:
-    """Who waits, in the order of their coming."""
+    """Who waits, in the order of their coming, and how many users are still without an answer."""
 
     def __init__(self) -> None:
         self._waiting: deque[Waiting] = deque()
@@ -85,17 +85,23 @@ class Line:
     def join(self, waiting: Waiting) -> None:
         """At the end."""
         self._waiting.append(waiting)
-        self.users += len(waiting.users)
+        self.users += len(waiting.left)
 
     def take(self, most: int) -> list[Waiting]:
-        """Those in front, until they are so many users or more. Whose client has left is dropped."""
+        """Those in front, of so many users at most, or a single one of more: whoever came before it need not wait for
+        all of those. Whose client has left is dropped.
+        """
         taken, users = list[Waiting](), 0
-        while self._waiting and users < most:
-            waiting = self._waiting.popleft()
-            self.users -= len(waiting.users)
-            if not waiting.given.done():
+        while self._waiting:
+            waiting = self._waiting[0]
+            gone = waiting.given.done()
+            if taken and not gone and users + len(waiting.left) > most:
+                break
+            self._waiting.popleft()
+            self.users -= len(waiting.left)
+            if not gone:
                 taken.append(waiting)
-                users += len(waiting.users)
+                users += len(waiting.left)
         return taken
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
+import pytest
 
 from app.engine import Engine
 from app.event import RECORD, UserHistory
 from app.query import Query
+from app.served import Served
 
 
 class Store:
@@ -52,3 +57,22 @@ async def held(engine: Engine, store: Store, *queries: Query) -> list[asyncio.Ta
             await store.reached.wait()
     await asyncio.sleep(0.01)
     return tasks
+
+
+@contextmanager
+def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Within it a batch that is computed does not come to its end; the event is set once one has begun."""
+    begun, go = threading.Event(), threading.Event()
+    compute = Served.compute
+
+    def slow(self: Served, *given: Any) -> Any:
+        begun.set()
+        go.wait(10)
+        return compute(self, *given)
+
+    monkeypatch.setattr(Served, "compute", slow)
+    monkeypatch.setattr(Served, "quick", lambda *given: False)  # the loop would wait itself
+    try:
+        yield begun
+    finally:
+        go.set()

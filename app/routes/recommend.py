@@ -72,7 +72,7 @@ async def recommend(body: RecommendIn, recommender: Recommender) -> bytes:
 
 async def recommend_batch(body: RecommendBatchIn, recommender: Recommender) -> bytes:
     """The body of the answer to POST /recommend/batch."""
-    query = Asked(user=body.users[0], k=body.k, include_seen=body.include_seen)
+    query = Asked(user=body.users[0], k=body.k, include_seen=body.include_seen)  # of each of them, whoever it names
     answers = await recommender.recommend_all(query, body.users)
     ids = random.randbytes(16 * len(answers)).hex()
     each = [

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from inspect import signature
 from typing import Any
 
@@ -15,7 +12,7 @@ from app.engine import Engine
 from app.query import Entry, Query
 from app.served import Served
 from models.item import Item
-from tests.stores import Store, held
+from tests.stores import Store, busy, held
 from tests.worlds import COURSE, Seen, content_of, served_of, snapshot_of
 
 
@@ -32,25 +29,6 @@ def adapted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(COURSE, "follow", counted)
     return sizes
-
-
-@contextmanager
-def busy(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
-    """Within it a batch that is computed does not come to its end; the event is set once one has begun."""
-    begun, go = threading.Event(), threading.Event()
-    compute = Served.compute
-
-    def slow(self: Served, *given: Any) -> Any:
-        begun.set()
-        go.wait(10)
-        return compute(self, *given)
-
-    monkeypatch.setattr(Served, "compute", slow)
-    monkeypatch.setattr(Served, "quick", lambda *given: False)  # the loop would wait itself
-    try:
-        yield begun
-    finally:
-        go.set()
 
 
 async def test_who_asks_again_with_no_new_event_is_not_computed_again(
