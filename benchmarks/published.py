@@ -56,7 +56,8 @@ PUBLISHED = {
         (
             "--models popularity,itemknn,itemknn-recency,ials --trials 8",
             "--models ease,ease-recency --trials 2",
-            f"{TRAINED} --seeds 0,1,2",
+            "--models sasrec --trials 4 --seeds 0,1,2",
+            "--models innerloop --trials 1 --seeds 0,1,2",
         ),
     ),
     "loo-ml-100k": Made(
