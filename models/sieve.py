@@ -6,7 +6,6 @@ Letters: B queries, N items, d width, K results, G blocks, S steps of 32 compone
 from __future__ import annotations
 
 import ctypes
-import math
 from functools import cache
 from typing import Self
 
@@ -19,25 +18,33 @@ from models.library import POINTER, REAL, WHOLE, called, library, place
 from models.panels import Panels, begin
 
 BLOCK = 32  # items, as in sieve.c
-MOST = 100  # results, as in sieve.c
 PLACES = 1 << 31  # numbers of all vectors: what sieve.c counts them by
+TOO_LONG = 1e15  # an item, as in sieve.c; none that is shorter overflows, squared or in bfloat16
 
 
 class _Catalogue(ctypes.Structure):
     """`Catalogue` of sieve.c."""
 
     _fields_ = [
-        *((name, WHOLE) for name in ("count", "rank", "steps")),
-        *((name, POINTER) for name in ("codes", "vectors", "panels", "biases")),
-        *((name, REAL) for name in ("longest", "off", "highest")),
+        *((name, WHOLE) for name in ("N", "r", "steps")),
+        *((name, POINTER) for name in ("codes", "vectors", "panels", "biases", "lengths", "offs")),
+        *((name, REAL) for name in ("longest", "highest")),
     ]  # fmt: skip
 
 
 @cache
-def _sieves() -> bool:
-    """Whether this processor can."""
+def sieves() -> bool:
+    """Whether this processor can; the system is asked for tiles."""
     found = library()
     return found is not None and bool(found.innerloop_sieves())
+
+
+def compiled(vectors: Tensor, biases: Tensor) -> Panels:
+    """A `Sieve` where there can be one of these, else `Panels`."""
+    try:
+        return Sieve(vectors, biases)
+    except ValueError:
+        return Panels(vectors, biases)
 
 
 class Sieve(Panels):
@@ -45,36 +52,35 @@ class Sieve(Panels):
 
     score = 0.4e-9
 
-    @staticmethod
-    def possible(vectors: Tensor) -> bool:
-        """Whether these vectors, (N, d), can be searched so, on this processor."""
-        return 0 < vectors.numel() < PLACES and _sieves() and math.isfinite(float(vectors.norm()))
-
     def __init__(self, vectors: Tensor, biases: Tensor) -> None:
-        """See `Panels`.
+        """See `Panels`. Vectors that are float32 and contiguous are not copied: they must stay as they are.
 
         Raises:
-            ValueError: it is not `possible`.
+            ValueError: this processor cannot, or these vectors are none or too many, or too long or no numbers.
         """
-        if not self.possible(vectors):  # which also asks the system for tiles
-            raise ValueError("this processor cannot, or these vectors are not such")
-        super().__init__(vectors, biases)
         N, d = vectors.shape
+        if not (0 < N * d < PLACES and sieves()):
+            raise ValueError("this processor cannot, or there are no vectors or too many")
+        self._vectors = vectors.float().contiguous()
+        rough = self._vectors.bfloat16()
         G, S = -(-N // BLOCK), -(-d // 32)
-        self._vectors = vectors.contiguous()
-        rough = vectors.bfloat16()
+        self._lengths = _longest(self._vectors, G)
+        self._offs = _longest(self._vectors - rough, G)
+        self._longest = float(self._lengths.max())
+        if not self._longest + float(self._offs.max()) < TOO_LONG:  # nor is it where either is not a number
+            raise ValueError("these vectors are too long, or not of numbers")
+        super().__init__(self._vectors, biases)
         padded = torch.nn.functional.pad(rough, (0, 32 * S - d, 0, BLOCK * G - N))
         pairs = padded.view(torch.int32).view(G, 2, 16, S, 16)
         self._codes = pairs.permute(0, 3, 1, 4, 2).contiguous()
-        self._longest = float(vectors.norm(dim=1).max())
-        self._off = float((vectors - rough.float()).norm(dim=1).max())
         self._describe()
 
     def _describe(self) -> None:
         biases = self._biases[self._biases.isfinite()]
         self._catalogue = _Catalogue(
             *self._vectors.shape, self._codes.shape[1], self._codes.data_ptr(), self._vectors.data_ptr(), *self._places,
-            self._longest, self._off, float(biases.abs().max()) if len(biases) else 0.0,
+            self._lengths.data_ptr(), self._offs.data_ptr(), self._longest,
+            float(biases.abs().max()) if len(biases) else 0.0,
         )  # fmt: skip
 
     def unbiased(self) -> Self:
@@ -86,7 +92,7 @@ class Sieve(Panels):
     def search(self, users: Tensor, allowed: Tensor | None, k: int, barred: Barred | None = None) -> Hits:
         """See `models.panels.Panels`."""
         B, k = len(users), min(k, self.count)
-        if allowed is not None or not 0 < k <= MOST:
+        if allowed is not None or k < 1:
             return super().search(users, allowed, k, barred)
         rows, scores = np.empty((B, k), np.int64), np.empty((B, k), np.float32)
         users = users.contiguous()
@@ -97,3 +103,9 @@ class Sieve(Panels):
             begin(queries), begin(unwanted), k, GRID, place(rows), place(scores),
         )  # fmt: skip
         return Hits(torch.from_numpy(rows), torch.from_numpy(scores))
+
+
+def _longest(vectors: Tensor, blocks: int) -> Tensor:
+    """The length of the longest of each block's vectors, (G,)."""
+    lengths = vectors.norm(dim=1)
+    return torch.nn.functional.pad(lengths, (0, BLOCK * blocks - len(lengths))).view(blocks, BLOCK).amax(1)

@@ -1,7 +1,8 @@
 /*
  * Exact top K in two goes, by AMX: every item is scored in bfloat16, and again in float32 where that leaves it in doubt.
  * How far a rough score may be off is bounded, so that none of the best is missed; and the second goes by the same steps
- * as search.c, so that the scores are the same to the last bit.
+ * as search.c, so that the scores are the same to the last bit. A query that leaves too many in doubt is lost: search.c
+ * answers it, together with all others that were.
  *
  * Letters: B queries, N items, r width, K results, G blocks of 32 items, S steps of 32 components. Codes stand as
  * (G, S, 2, 16, 16, 2): a tile holds 16 pairs of components of 16 items.
@@ -13,10 +14,11 @@
 #include "tiles.h"
 
 #define BLOCK 32
-#define MOST 64  /* queries a block is read for at once */
-#define ROOM 256 /* items of a query that may be in doubt at once */
-#define AHEAD 8  /* blocks that are fetched before they are wanted */
-#define TOO_FAR 1e6f /* scores beyond which steps are none: search.c knows what to do */
+#define QUERIES 64     /* that a block is read for at once */
+#define RESULTS 100    /* of a query; search.c answers those who ask for more */
+#define ROOM 256       /* items of a query that may be in doubt at once */
+#define TOO_FAR 1e6f   /* scores beyond which steps are none: search.c knows what to do */
+#define TOO_LONG 1e15f /* of what is shorter, no square that is too small for a number matters */
 
 int innerloop_search(int64_t N, int64_t r, const float *panels, const float *biases, int64_t B, const float *users,
                      const uint8_t *allowed, int64_t pairs, const int64_t *queries, const int64_t *barred, int64_t k,
@@ -26,69 +28,83 @@ typedef struct {
     int64_t N, r, steps;
     const uint16_t *codes;
     const float *vectors, *panels, *biases; /* (N, r), and the others as search.c has them */
-    float longest, off, highest;            /* of any item: its length, how far its code is from it, the size of its bias */
+    const float *lengths, *offs;            /* (G): the longest item of a block, and how far a code there is from its item */
+    float longest, highest;                 /* of any item: its length, the size of its bias */
 } Catalogue;
 
 #ifdef TILES_OF_BFLOATS
 #define WITH_TILES __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,amx-tile,amx-bf16")))
 
-/* What may be among a query's best, by rough scores, in the order of rows. */
+/* What may be among a query's best, in the order of rows: each one's score is no less than `low` and no more than `high`. */
 typedef struct {
-    float margin, kth, least; /* what two scores may mislead by; the k-th best is no less than this; others must be more */
-    int32_t count, lost;      /* lost: more are in doubt than there is room for */
-    float scores[ROOM + LANES];
+    int32_t count;
+    float low[ROOM + LANES], high[ROOM + LANES];
     int32_t rows[ROOM + LANES];
 } Sieve;
+
+/* Of each query: what its rough scores are off by, for the length and the off of a block and for any; and what `high`
+   must be more than, since its k-th best is no less. Of one that is lost nothing is. */
+typedef struct {
+    float by_length[QUERIES], by_off[QUERIES], always[QUERIES], least[QUERIES];
+} __attribute__((aligned(64))) Bounds;
 
 WITH_TILES INLINE int64_t as_good(const Sieve *of, float score) {
     int64_t count = 0;
     for (int32_t i = 0; i < of->count; i += LANES)
-        count += __builtin_popcount(_mm512_cmp_ps_mask(_mm512_loadu_ps(of->scores + i), _mm512_set1_ps(score), _CMP_GE_OQ));
+        count += __builtin_popcount(_mm512_cmp_ps_mask(_mm512_loadu_ps(of->low + i), _mm512_set1_ps(score), _CMP_GE_OQ));
     return count;
 }
 
 /* Adds those of sixteen items that may be among the best. */
-WITH_TILES INLINE void add(Sieve *to, __m512 scores, __m512i rows, __mmask16 which) {
-    _mm512_storeu_ps(to->scores + to->count, _mm512_maskz_compress_ps(which, scores));
+WITH_TILES INLINE void add(Sieve *to, __m512 low, __m512 high, __m512i rows, __mmask16 which) {
+    _mm512_storeu_ps(to->low + to->count, _mm512_maskz_compress_ps(which, low));
+    _mm512_storeu_ps(to->high + to->count, _mm512_maskz_compress_ps(which, high));
     _mm512_storeu_si512(to->rows + to->count, _mm512_maskz_compress_epi32(which, rows));
     to->count += __builtin_popcount(which);
 }
 
 /* Drops what can no longer be among the k best. */
-WITH_TILES static void tighten(Sieve *of, int64_t k) {
+WITH_TILES static void tighten(Sieve *of, float *least, int64_t k) {
     if (of->count < k) return;
-    _mm512_storeu_ps(of->scores + of->count, _mm512_set1_ps(-INFINITY));
     __m512 most = _mm512_set1_ps(-INFINITY), worst = _mm512_set1_ps(INFINITY);
+    _mm512_storeu_ps(of->low + of->count, most);
+    _mm512_storeu_ps(of->high + of->count, most);
     for (int32_t i = 0; i < of->count; i += LANES) {
-        __m512 scores = _mm512_loadu_ps(of->scores + i);
+        __m512 scores = _mm512_loadu_ps(of->low + i);
         most = _mm512_max_ps(most, scores);
         worst = _mm512_mask_min_ps(worst, _mm512_cmp_ps_mask(scores, _mm512_set1_ps(-INFINITY), _CMP_GT_OQ), worst, scores);
     }
     float high = _mm512_reduce_max_ps(most), low = _mm512_reduce_min_ps(worst);
-    if (of->kth > low) low = of->kth;
+    if (*least > low) low = *least;
     for (int turn = 0; turn < 16; turn++) { /* k at least are as good as `low` */
         float middle = low + 0.5f * (high - low);
         int64_t count = as_good(of, middle);
-        if (count < k) {
-            high = middle;
-            continue;
-        }
-        low = middle;
-        if (count <= k + 1) break;
+        if (count < k) high = middle;
+        else low = middle;
+        if (count == k || count == k + 1) break;
     }
-    of->kth = low;
-    of->least = low - of->margin;
+    *least = low;
     int32_t count = of->count;
     of->count = 0;
     for (int32_t i = 0; i < count; i += LANES) {
-        __m512 scores = _mm512_loadu_ps(of->scores + i);
-        add(of, scores, _mm512_loadu_si512(of->rows + i),
-            _mm512_cmp_ps_mask(scores, _mm512_set1_ps(of->least), _CMP_GT_OQ));
+        __m512 highs = _mm512_loadu_ps(of->high + i);
+        add(of, _mm512_loadu_ps(of->low + i), highs, _mm512_loadu_si512(of->rows + i),
+            _mm512_cmp_ps_mask(highs, _mm512_set1_ps(low), _CMP_GT_OQ));
     }
 }
 
-/* A query in bfloat16 and what it misleads by; where that cannot be said it is lost. */
-WITH_TILES static void begin(const Catalogue *in, const float *user, uint16_t *code, float grid, Sieve *sieve) {
+/* Nothing is added to it any more. */
+INLINE void lose(Bounds *bounds, int64_t q) {
+    bounds->by_length[q] = bounds->by_off[q] = bounds->always[q] = 0;
+    bounds->least[q] = INFINITY;
+}
+
+/*
+ * A query in bfloat16 and what its scores are then off by; where that cannot be said it is lost. Its u becomes u', an
+ * item's v became v', and u.v - u'.v' = (u - u').v + u'.(v - v'), each no more than its lengths; then come what the sums
+ * of either go are off by, and a step of the grid.
+ */
+WITH_TILES static void begin(const Catalogue *in, const float *user, uint16_t *code, float grid, Bounds *bounds, int64_t q) {
     float whole = 0, rough = 0, rest = 0;
     for (int64_t i = 0; i < in->r; i++) {
         uint32_t bits;
@@ -101,13 +117,18 @@ WITH_TILES static void begin(const Catalogue *in, const float *user, uint16_t *c
         rough += back * back;
         rest += (user[i] - back) * (user[i] - back);
     }
-    float furthest = sqrtf(whole) * in->longest + in->highest, sums = 2.4e-7f * (in->r + 8) * furthest;
-    *sieve = (Sieve){.kth = -INFINITY, .least = -INFINITY, .lost = !(furthest < TOO_FAR)};
-    sieve->margin = 2 * (sqrtf(rest) * in->longest + sqrtf(rough) * in->off + sums) + 2 / grid;
+    float length = sqrtf(whole), sums = 2.4e-7f * (in->r + 8);
+    bounds->by_length[q] = sqrtf(rest) + sums * length;
+    bounds->by_off[q] = sqrtf(rough);
+    bounds->always[q] = sums * in->highest + 1 / grid;
+    bounds->least[q] = -INFINITY;
+    if (!(length < TOO_LONG && length * in->longest + in->highest < TOO_FAR)) lose(bounds, q);
 }
 
 /* What is left, scored as search.c would. */
-WITH_TILES static void end(const Catalogue *in, const float *user, const Sieve *sieve, int64_t k, float grid, Found *found) {
+WITH_TILES static void end(const Catalogue *in, const float *user, const Sieve *sieve, int64_t k, float grid, int64_t *best,
+                           float *marks) {
+    Found found = nothing(marks, best);
     for (int32_t from = 0; from < sieve->count; from += LANES) {
         __mmask16 here = sieve->count - from < LANES ? (1 << (sieve->count - from)) - 1 : 0xffff;
         __m512i rows = _mm512_maskz_loadu_epi32(here, sieve->rows + from);
@@ -118,17 +139,15 @@ WITH_TILES static void end(const Catalogue *in, const float *user, const Sieve *
         float scores[LANES];
         _mm512_storeu_ps(scores, sum);
         for (int32_t i = 0; i < LANES && from + i < sieve->count; i++)
-            take(found, scores[i], sieve->rows[from + i], k, grid);
+            take(&found, scores[i], sieve->rows[from + i], k, grid);
     }
-    finish(found, k, grid);
+    finish(&found, k, grid);
 }
 
 /* Rough scores of a block for up to 64 queries, (64, 32). Tiles as in scan.c; the sums begin with the biases. */
 WITH_TILES INLINE void score(const Catalogue *in, int64_t block, int64_t many, const uint16_t *asked, float *scores) {
     const uint16_t *codes = in->codes + block * in->steps * BLOCK * 32;
     const float *biases = in->biases + block * BLOCK;
-    for (int64_t line = 0; line < 32 * in->steps; line++)
-        _mm_prefetch((const char *)(codes + (AHEAD * in->steps + line) * 32), _MM_HINT_T0);
     for (int64_t q = 0; q < many; q += 32) {
         int both = many - q > 16;
         _tile_loadd(0, biases, 0);
@@ -153,63 +172,98 @@ WITH_TILES INLINE void score(const Catalogue *in, int64_t block, int64_t many, c
     }
 }
 
-/* All blocks for up to 64 queries. `head` and `next` chain what is barred, by blocks. */
+/* All blocks for up to 64 queries, or as far as any is not lost. `head` and `next` chain what is barred, by blocks. */
 WITH_TILES static void sift(const Catalogue *in, int64_t first, int64_t many, const uint16_t *asked, int64_t k,
                             const int64_t *queries, const int64_t *barred, const int64_t *head, const int64_t *next,
-                            Sieve *sieves) {
-    float scores[MOST * BLOCK] __attribute__((aligned(64)));
-    int64_t blocks = (in->N + BLOCK - 1) / BLOCK, then = 2;
+                            Bounds *bounds, Sieve *sieves) {
+    float scores[QUERIES * BLOCK] __attribute__((aligned(64)));
+    float off[QUERIES] __attribute__((aligned(64))), enough[QUERIES] __attribute__((aligned(64)));
+    int64_t blocks = (in->N + BLOCK - 1) / BLOCK, then = 2, left = 0;
     __m512i within = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    for (int64_t q = 0; q < many; q++) left += bounds->least[q] < INFINITY;
+    for (int64_t q = 0; q < many; q++) sieves[q].count = 0;
     _tile_loadconfig(&whole_tiles);
-    for (int64_t block = 0; block < blocks; block++) {
+    for (int64_t block = 0; block < blocks && left > 0; block++) {
         score(in, block, many, asked, scores);
         for (int64_t pair = head[block]; pair >= 0; pair = next[pair])
             scores[(queries[pair] - first) * BLOCK + barred[pair] % BLOCK] = -INFINITY;
+        for (int64_t q = 0; q < many; q += LANES) {
+            __m512 by = _mm512_fmadd_ps(_mm512_load_ps(bounds->by_length + q), _mm512_set1_ps(in->lengths[block]),
+                                        _mm512_load_ps(bounds->always + q));
+            by = _mm512_fmadd_ps(_mm512_load_ps(bounds->by_off + q), _mm512_set1_ps(in->offs[block]), by);
+            _mm512_store_ps(off + q, by);
+            _mm512_store_ps(enough + q, _mm512_sub_ps(_mm512_load_ps(bounds->least + q), by));
+        }
         __m512i low = _mm512_add_epi32(_mm512_set1_epi32((int)(block * BLOCK)), within);
         __m512i high = _mm512_add_epi32(low, _mm512_set1_epi32(16));
         for (int64_t q = 0; q < many; q++) {
-            Sieve *sieve = sieves + q;
             __m512 a = _mm512_load_ps(scores + q * BLOCK), b = _mm512_load_ps(scores + q * BLOCK + 16);
-            __m512 least = _mm512_set1_ps(sieve->least);
+            __m512 least = _mm512_set1_ps(enough[q]), by = _mm512_set1_ps(off[q]);
             __mmask16 these = _mm512_cmp_ps_mask(a, least, _CMP_GT_OQ), those = _mm512_cmp_ps_mask(b, least, _CMP_GT_OQ);
-            if (!(these | those) || sieve->lost) continue;
-            add(sieve, a, low, these);
-            add(sieve, b, high, those);
+            if (!(these | those)) continue;
+            Sieve *sieve = sieves + q;
+            add(sieve, _mm512_sub_ps(a, by), _mm512_add_ps(a, by), low, these);
+            add(sieve, _mm512_sub_ps(b, by), _mm512_add_ps(b, by), high, those);
             if (sieve->count <= ROOM - BLOCK) continue;
-            tighten(sieve, k);
-            sieve->lost = sieve->count > ROOM - BLOCK;
+            tighten(sieve, bounds->least + q, k);
+            if (sieve->count <= ROOM - BLOCK) continue;
+            lose(bounds, q);
+            left--;
         }
         if (block + 1 < then && block + 1 < blocks) continue;
-        for (int64_t q = 0; q < many; q++) tighten(sieves + q, k);
+        for (int64_t q = 0; q < many; q++)
+            if (bounds->least[q] < INFINITY) tighten(sieves + q, bounds->least + q, k);
         then *= 2;
     }
     _tile_release();
 }
 
-/* One query by search.c. */
-static int by_search(const Catalogue *in, const float *user, int64_t query, int64_t pairs, const int64_t *queries,
-                     const int64_t *barred, int64_t k, float grid, int64_t *rows, float *scores) {
-    int64_t *own = calloc(2 * pairs + 1, sizeof(int64_t)), count = 0, fault; /* whose is what: all are of query 0 */
-    if (own == NULL) return -1;
-    for (int64_t pair = 0; pair < pairs; pair++)
-        if (queries[pair] == query) own[pairs + count++] = barred[pair];
-    fault = innerloop_search(in->N, in->r, in->panels, in->biases, 1, user, NULL, count, own, own + pairs, k, grid, rows,
-                             scores);
+/* Those that were lost, by search.c, at once. `lost` are their places in the batch, rising. */
+static int by_search(const Catalogue *in, int64_t B, const int64_t *lost, int64_t many, const float *users, int64_t pairs,
+                     const int64_t *queries, const int64_t *barred, int64_t k, float grid, int64_t *rows, float *scores) {
+    int64_t *own = malloc(sizeof(int64_t) * (B + 2 * pairs + many * k)); /* as among the lost: places, pairs, rows */
+    float *asked = malloc(sizeof(float) * many * (in->r + k));
+    int fault = own == NULL || asked == NULL ? -1 : 0;
+    if (!fault) {
+        int64_t *whose = own + B, *what = whose + pairs, *found = what + pairs, count = 0;
+        float *marks = asked + many * in->r;
+        for (int64_t q = 0; q < B; q++) own[q] = -1;
+        for (int64_t at = 0; at < many; at++) {
+            own[lost[at]] = at;
+            memcpy(asked + at * in->r, users + lost[at] * in->r, sizeof(float) * in->r);
+        }
+        for (int64_t pair = 0; pair < pairs; pair++) {
+            if (own[queries[pair]] < 0) continue;
+            whose[count] = own[queries[pair]];
+            what[count++] = barred[pair];
+        }
+        fault = innerloop_search(in->N, in->r, in->panels, in->biases, many, asked, NULL, count, whose, what, k, grid, found,
+                                 marks);
+        for (int64_t at = 0; at < many && !fault; at++) {
+            memcpy(rows + lost[at] * k, found + at * k, sizeof(int64_t) * k);
+            memcpy(scores + lost[at] * k, marks + at * k, sizeof(float) * k);
+        }
+    }
     free(own);
-    return (int)fault;
+    free(asked);
+    return fault;
 }
 
-/* Rows (B, k) and their scores, as of `innerloop_search`; k is no more than 100. 0, or -1 where there is no memory. */
+/* Rows (B, k) and their scores, as of `innerloop_search`. 0, or -1 where there is no memory. */
 int innerloop_sieve(const Catalogue *in, int64_t B, const float *users, int64_t pairs, const int64_t *queries,
                     const int64_t *barred, int64_t k, float grid, int64_t *rows, float *scores) {
-    int64_t blocks = (in->N + BLOCK - 1) / BLOCK, wide = 32 * in->steps;
-    int64_t *next = malloc(sizeof(int64_t) * (blocks + pairs)), *head = next + pairs;
-    Sieve *sieves = malloc(sizeof(Sieve) * MOST);
-    uint16_t *asked = calloc(MOST * wide, sizeof(uint16_t));
+    if (k > RESULTS)
+        return innerloop_search(in->N, in->r, in->panels, in->biases, B, users, NULL, pairs, queries, barred, k, grid, rows,
+                                scores);
+    int64_t blocks = (in->N + BLOCK - 1) / BLOCK, wide = 32 * in->steps, count = 0;
+    int64_t *next = malloc(sizeof(int64_t) * (blocks + pairs + B)), *head = next + pairs, *lost = head + blocks;
+    Sieve *sieves = malloc(sizeof(Sieve) * QUERIES);
+    uint16_t *asked = calloc(QUERIES * wide, sizeof(uint16_t));
     int fault = next == NULL || sieves == NULL || asked == NULL ? -1 : 0;
-    for (int64_t first = 0; first < B && !fault; first += MOST) {
-        int64_t many = B - first < MOST ? B - first : MOST;
-        for (int64_t q = 0; q < many; q++) begin(in, users + (first + q) * in->r, asked + q * wide, grid, sieves + q);
+    Bounds bounds = {0};
+    for (int64_t first = 0; first < B && !fault; first += QUERIES) {
+        int64_t many = B - first < QUERIES ? B - first : QUERIES;
+        for (int64_t q = 0; q < many; q++) begin(in, users + (first + q) * in->r, asked + q * wide, grid, &bounds, q);
         for (int64_t block = 0; block < blocks; block++) head[block] = -1;
         for (int64_t pair = 0; pair < pairs; pair++)
             if (queries[pair] >= first && queries[pair] < first + many) {
@@ -217,16 +271,14 @@ int innerloop_sieve(const Catalogue *in, int64_t B, const float *users, int64_t 
                 head[barred[pair] / BLOCK] = pair;
             }
         __asm__ volatile("" ::: "memory"); /* the compiler does not know that a tile reads it */
-        sift(in, first, many, asked, k, queries, barred, head, next, sieves);
-        for (int64_t q = 0; q < many && !fault; q++) {
+        sift(in, first, many, asked, k, queries, barred, head, next, &bounds, sieves);
+        for (int64_t q = 0; q < many; q++) {
             int64_t at = first + q;
-            Found found = nothing(scores + at * k, rows + at * k);
-            if (sieves[q].lost)
-                fault = by_search(in, users + at * in->r, at, pairs, queries, barred, k, grid, rows + at * k, scores + at * k);
-            else
-                end(in, users + at * in->r, sieves + q, k, grid, &found);
+            if (bounds.least[q] < INFINITY) end(in, users + at * in->r, sieves + q, k, grid, rows + at * k, scores + at * k);
+            else lost[count++] = at;
         }
     }
+    if (count > 0) fault = by_search(in, B, lost, count, users, pairs, queries, barred, k, grid, rows, scores);
     free(next);
     free(sieves);
     free(asked);

@@ -10,27 +10,22 @@ import torch
 from models import index
 from models.index import Barred, Exact
 from models.panels import Panels
-from models.sieve import Sieve
+from models.sieve import Sieve, compiled, sieves
 from tests.worlds import need_library
 
 Kind = type[Exact] | type[Panels]
 
 
-def sieve(vectors: torch.Tensor, biases: torch.Tensor) -> Panels:
-    """What an index of these is where there are tiles."""
-    return Sieve(vectors, biases) if Sieve.possible(vectors) else Panels(vectors, biases)
-
-
 def need_tiles() -> None:
-    if not Sieve.possible(torch.ones(1, 1)):
+    if not sieves():
         pytest.skip("this processor has no tiles of bfloat16")
 
 
-@pytest.fixture(params=[Exact, Panels, sieve])
+@pytest.fixture(params=[Exact, Panels, compiled])
 def kind(request: pytest.FixtureRequest) -> Any:
     if request.param is not Exact:
         need_library()
-    if request.param is sieve:
+    if request.param is compiled:
         need_tiles()
     return request.param
 
@@ -174,12 +169,77 @@ def test_a_sieve_loses_nothing_and_scores_to_the_last_bit(count: int, d: int, qu
         vectors, biases = vectors[:1].repeat(count, 1), biases.round()
     users[0], users[-1] = 0.0, 1e30
     barred = Barred(torch.arange(queries).repeat_interleave(30), torch.randint(count, (30 * queries,)))
-    for given in (None, barred):
-        found, truth = (of(vectors, biases).search(users, None, k, given) for of in (Sieve, Panels))
+    same(vectors, biases, users, k, barred)
+
+
+def same(vectors: torch.Tensor, biases: torch.Tensor, users: torch.Tensor, k: int, barred: Barred) -> None:
+    """A sieve answers as panels do, to the last bit, with and without what is barred, masked and biased."""
+    masks = [None, torch.rand(len(users), len(vectors)) > 0.3]
+    exact, rough = Panels(vectors, biases), Sieve(vectors, biases)
+    for mask, given, plain in [(mask, given, plain) for mask in masks for given in (None, barred) for plain in (0, 1)]:
+        found, truth = ((of.unbiased() if plain else of).search(users, mask, k, given) for of in (rough, exact))
         assert torch.equal(found.rows, truth.rows)
         assert torch.equal(found.scores, truth.scores)
-    with pytest.raises(ValueError, match="cannot"):
-        Sieve(vectors.fill_(torch.nan), biases)
+
+
+def one_long(vectors: torch.Tensor, biases: torch.Tensor) -> None:
+    vectors[77] *= 30
+
+
+def spread(vectors: torch.Tensor, biases: torch.Tensor) -> None:
+    vectors *= torch.randn(len(vectors), 1).exp()
+
+
+def alike(vectors: torch.Tensor, biases: torch.Tensor) -> None:
+    """More than there is room for, each of them better than any other item: every query is lost."""
+    rows = torch.randperm(len(vectors))[:400]
+    vectors[rows], biases[rows] = vectors[0].clone(), 50.0
+
+
+def alike_one_way(vectors: torch.Tensor, biases: torch.Tensor) -> None:
+    """Those whose users look the one way are lost, the others are not."""
+    vectors[torch.randperm(len(vectors))[:400]] = torch.nn.functional.one_hot(torch.tensor(0), vectors.shape[1]) * 9.0
+
+
+@pytest.mark.parametrize("change", [one_long, spread, alike, alike_one_way])
+@pytest.mark.parametrize(("queries", "k"), [(1, 10), (64, 1), (150, 10), (90, 100), (3, 101)])
+def test_a_sieve_is_right_where_lengths_differ_and_queries_are_lost(change: Any, queries: int, k: int) -> None:
+    need_tiles()
+    torch.manual_seed(6)
+    vectors, biases = torch.nn.functional.normalize(torch.randn(3000, 40), dim=1), 0.5 * torch.randn(3000)
+    users = 3 * torch.nn.functional.normalize(torch.randn(queries, 40), dim=1)
+    change(vectors, biases)
+    biases[::7] = -torch.inf
+    users[::13] *= 1e4  # lost from the beginning where the items are long
+    of = torch.randint(queries, (40 * queries,))  # in no order, and some pairs twice
+    barred = Barred(of, torch.randint(3000, (40 * queries,)))
+    best = Panels(vectors, biases).search(users, None, 3).rows  # and what would be answered
+    barred = Barred(
+        torch.cat((barred.queries, torch.arange(queries).repeat_interleave(best.shape[1]))),
+        torch.cat((barred.rows, best.reshape(-1))),
+    )
+    same(vectors, biases, users, k, barred)
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, 3.4e38, 1e30])
+def test_vectors_whose_lengths_say_nothing_are_not_for_a_sieve(number: float) -> None:
+    need_tiles()
+    for shape in ((1, 1), (70, 3)):
+        vectors, biases = torch.full(shape, number), torch.zeros(shape[0])
+        with pytest.raises(ValueError, match="numbers"):
+            Sieve(vectors, biases)
+        assert type(compiled(vectors, biases)) is Panels
+    with pytest.raises(ValueError, match="no vectors"):
+        Sieve(torch.zeros(3, 0), torch.zeros(3))
+
+
+def test_a_sieve_takes_vectors_of_any_kind() -> None:
+    need_tiles()
+    torch.manual_seed(7)
+    vectors, biases, users = torch.randn(40, 500).double().T, torch.randn(500), torch.randn(5, 40)
+    found, truth = (of(vectors, biases).search(users, None, 9) for of in (Sieve, Panels))
+    assert torch.equal(found.rows, truth.rows)
+    assert torch.equal(found.scores, truth.scores)
 
 
 def test_a_sieve_finds_what_rounding_hides_as_well_as_it_can() -> None:
@@ -190,3 +250,13 @@ def test_a_sieve_finds_what_rounding_hides_as_well_as_it_can() -> None:
     biases = torch.zeros(200)
     biases[150] = 64 * 0.002 * step + 0.01
     assert Sieve(vectors, biases).search(torch.ones(2, 64), None, 1).rows.tolist() == [[150], [150]]
+
+
+def test_a_sieve_reckons_with_what_rounding_does_to_a_user() -> None:
+    need_tiles()
+    step = 2**-7
+    user = torch.cat((torch.full((32,), 1 + 0.499 * step), torch.full((32,), 1 + 0.501 * step)))  # down, and up
+    vectors, biases = torch.zeros(200, 64), torch.zeros(200)
+    vectors[32:, 32:] = 1.0  # the first block has no length at all
+    vectors[150], biases[150] = vectors[150].flip(0), 0.01
+    assert Sieve(vectors, biases).search(user[None], None, 1).rows.tolist() == [[150]]
