@@ -119,7 +119,7 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     else:
         size |= {
             "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2,
-            "rate": 1e-3 if short else 2e-3, "residual_rate": 1.0, "weight_decay": 0.05,
+            "rank": 64, "width": 64, "rate": 1e-3 if short else 2e-3, "residual_rate": 1.0, "weight_decay": 0.05,
             "averaging": 0.998 if short else 0.995, "settling": 0 if short else 20,
         }  # fmt: skip
         if short:

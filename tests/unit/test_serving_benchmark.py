@@ -62,8 +62,9 @@ def test_the_learner_is_of_the_shape_that_the_recipe_gives_such_histories(
     wanted = sized(read(log))
     made = config_of(longest)
     assert (made.length, made.recall) == (length, recall)
-    for name in ("length", "recall", "rank", "heads"):
+    for name in ("length", "recall", "rank", "width", "heads"):
         assert getattr(made, name) == wanted[name]
+    assert made.unit == wanted.get("unit", True)
 
 
 def test_the_open_loop_counts_every_request_that_was_due(redis_url: str, tmp_path: Path) -> None:
