@@ -220,12 +220,9 @@ class Served:
             rows, version = hits.rows.cpu().numpy(), self.snapshot.version
             counts = np.minimum((rows >= 0).sum(1), [query.k for query in asked])
             found = (self._ids[rows] if self.items else rows).tolist()  # without items there is none to name
-            scores, width = (
-                array("f", hits.scores.cpu().numpy().tobytes()),
-                rows.shape[1],
-            )  # one object, not one a score
-            for number, (at, ids, count) in enumerate(zip(places, found, counts.tolist(), strict=True)):
-                begin = number * width
+            scores = array("f", hits.scores.cpu().numpy().tobytes())  # one object, not one a score
+            begins = range(0, rows.size, rows.shape[1]) if rows.size else [0] * len(rows)
+            for at, ids, begin, count in zip(places, found, begins, counts.tolist(), strict=True):
                 answers[at] = Answer(ids[:count], scores[begin : begin + count], version, degraded)
         return answers
 

@@ -8,9 +8,10 @@ from torch import Tensor
 from models.halved import Halved
 from models.index import Exact, Index
 from models.library import library
+from models.panels import Panels
 from models.quantised import Quantised
 from models.scan import best_scan
-from models.sieve import compiled
+from models.sieve import Sieve
 
 LARGE = 200_000
 """Items from which on two goes are faster, on a processor: in C for any batch, by torch for one of 16 or more.
@@ -24,4 +25,9 @@ def index_for(vectors: Tensor, biases: Tensor) -> Index:
         return Halved(vectors, biases) if large else Exact(vectors, biases)
     if large and (best_scan() or hasattr(torch, "_int_mm")):
         return Quantised(vectors, biases)
-    return Exact(vectors, biases) if library() is None else compiled(vectors, biases)
+    if library() is None:
+        return Exact(vectors, biases)
+    try:
+        return Sieve(vectors, biases)
+    except ValueError:
+        return Panels(vectors, biases)

@@ -116,15 +116,17 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
             "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99,
         }  # fmt: skip
+    elif short:
+        size |= {
+            "recall": "never", "dropout": 0.5, "rank": 128, "width": 128, "heads": 4, "rate": 1e-3,
+            "support_dropout": 0.3, "smoothing": 0.2, "residual_rate": 1.0, "weight_decay": 0.05, "averaging": 0.998,
+            "unit": bool(has_text(dataset).any()),
+        }  # fmt: skip
     else:
         size |= {
-            "recall": "never" if short else "unordered", "dropout": 0.5 if short else 0.2,
-            "rank": 64, "width": 64, "rate": 1e-3 if short else 2e-3, "residual_rate": 1.0, "weight_decay": 0.05,
-            "averaging": 0.998 if short else 0.995, "settling": 0 if short else 20,
+            "recall": "unordered", "dropout": 0.2, "rank": 64, "width": 64, "rate": 2e-3, "residual_rate": 1.0,
+            "weight_decay": 0.05, "averaging": 0.995, "settling": 20,
         }  # fmt: skip
-        if short:
-            size |= {"rank": 128, "width": 128, "heads": 4, "support_dropout": 0.3, "smoothing": 0.2}
-            size |= {"unit": bool(has_text(dataset).any())}
     if ordered:
         size |= {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}
         if size["recall"] == "unordered":

@@ -39,14 +39,6 @@ def sieves() -> bool:
     return found is not None and bool(found.innerloop_sieves())
 
 
-def compiled(vectors: Tensor, biases: Tensor) -> Panels:
-    """A `Sieve` where there can be one of these, else `Panels`."""
-    try:
-        return Sieve(vectors, biases)
-    except ValueError:
-        return Panels(vectors, biases)
-
-
 class Sieve(Panels):
     """As `Panels` to the last bit, and faster; it is `Panels` where rows are asked for by a mask."""
 

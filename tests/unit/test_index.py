@@ -9,8 +9,9 @@ import torch
 
 from models import index
 from models.index import Barred, Exact
+from models.indexes import index_for
 from models.panels import Panels
-from models.sieve import Sieve, compiled, sieves
+from models.sieve import Sieve, sieves
 from tests.worlds import need_library
 
 Kind = type[Exact] | type[Panels]
@@ -21,11 +22,11 @@ def need_tiles() -> None:
         pytest.skip("this processor has no tiles of bfloat16")
 
 
-@pytest.fixture(params=[Exact, Panels, compiled])
+@pytest.fixture(params=[Exact, Panels, index_for])
 def kind(request: pytest.FixtureRequest) -> Any:
     if request.param is not Exact:
         need_library()
-    if request.param is compiled:
+    if request.param is index_for:
         need_tiles()
     return request.param
 
@@ -228,7 +229,7 @@ def test_vectors_whose_lengths_say_nothing_are_not_for_a_sieve(number: float) ->
         vectors, biases = torch.full(shape, number), torch.zeros(shape[0])
         with pytest.raises(ValueError, match="numbers"):
             Sieve(vectors, biases)
-        assert type(compiled(vectors, biases)) is Panels
+        assert type(index_for(vectors, biases)) is Panels
     with pytest.raises(ValueError, match="no vectors"):
         Sieve(torch.zeros(3, 0), torch.zeros(3))
 
