@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
+from typing import cast
 
 import torch
 
@@ -81,7 +82,7 @@ class Engine:
     def swap(self, served: Served) -> None:
         """Answer from `served` from the next batch on; a batch being computed keeps what it began with."""
         same = self._served is not None and self._served.snapshot is served.snapshot
-        self._served = served
+        self._serve(served)
         if same:
             self._memory.adapted.renewed()
         else:
@@ -99,8 +100,13 @@ class Engine:
         newest = await latest(served)
         if newest is not served:
             adapted.renewed()
-        self._served = newest
+        self._serve(newest)
         await self._memory.turn_to(adapted)
+
+    def _serve(self, served: Served) -> None:
+        self._served = served
+        for waiting in self._unknown:
+            waiting.doubt()
 
     def forget(self, user: str | None = None) -> None:
         """Keep no vector of this user, or of anyone: neither one at hand nor one that is still being computed."""
@@ -213,18 +219,20 @@ class Engine:
     async def _read(self, batch: Sequence[Waiting]) -> None:
         """Bring the stored history of each query in one round trip; None stays where it could not be read."""
         started = perf_counter()
-        users = dict.fromkeys(
-            [user for waiting in batch if waiting.query.stored for user in waiting.users if user is not None]
-        )
+        stored = [waiting for waiting in batch if waiting.query.stored]
+        users = [cast(str, user) for waiting in stored for user in waiting.users]
+        once = users if len(stored) == 1 else list(dict.fromkeys(users))
         try:
-            found = dict(zip(users, await self._read_stored(list(users)), strict=True))
+            found = await self._read_stored(once)
+            if len(stored) == 1:
+                stored[0].histories = list(found)
+            else:
+                known = dict(zip(once, found, strict=True))
+                for waiting in stored:
+                    waiting.histories = [known[cast(str, user)] for user in waiting.users]
         except StoreUnavailable:
-            found = {}
-        for waiting in batch:
-            if waiting.query.stored:
-                waiting.histories = [found.get(str(user)) for user in waiting.users]
-                for _ in range(waiting.histories.count(None)):
-                    self._observer.fallback("store-unavailable")
+            for _ in users:
+                self._observer.fallback("store-unavailable")
         self._observer.stage("redis", perf_counter() - started)
 
     async def _compute(self, batch: Sequence[Waiting]) -> None:
@@ -237,7 +245,7 @@ class Engine:
             [waiting.query for waiting, _ in firsts],
             [waiting.histories[at] for waiting, at in firsts],
             [waiting.trails[at] for waiting, at in firsts],
-            [waiting.vectors[at] for waiting, at in firsts],
+            [known.vector if (known := waiting.known[at]) else None for waiting, at in firsts],
         )
         if served is self._served:
             self._memory.keep(batch, groups, outcome)

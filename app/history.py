@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 PARTITIONS = 16
+_HISTORIES = [b"il:{%d}:history:" % partition for partition in range(PARTITIONS)]
 FORGOTTEN_KEY = "il:forgotten"
 GENERATION = 1024
 GROUP = "refresher"
@@ -115,8 +116,8 @@ class History:
         self, users: Sequence[str], extra_keys: Sequence[str]
     ) -> tuple[list[UserHistory], list[bytes | None]]:
         """As `read`, and in the same round trip the values of other keys."""
-        keys = [f"il:{{{partition_of(user)}}}:history:{user}" for user in users]
-        keys += extra_keys
+        keys = [_HISTORIES[crc32(name) % PARTITIONS] + name for name in map(str.encode, users)]
+        keys += map(str.encode, extra_keys)
         if not keys:
             return [], []
         with troubles():
@@ -126,7 +127,7 @@ class History:
                     raise found
             else:
                 found = await self.redis.mget(keys)
-        return [UserHistory.of(packed) for packed in found[: len(users)]], found[len(users) :]
+        return UserHistory.each(found[: len(users)]), found[len(users) :]
 
     async def forget(self, user: str) -> int:
         """Deletes every key and stream entry of this user, in one step; forgetting an unknown user is fine.

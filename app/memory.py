@@ -33,22 +33,20 @@ class Memory:
 
         For the others bring what is known: the vector, or a trail.
         """
-        plain, k, adapted = waiting.plain, waiting.query.k, self.adapted
+        query, adapted = waiting.query, self.adapted
+        plain, k = query.plain, query.k
         users, histories, left = waiting.users, waiting.histories, list[int]()
         for at in waiting.left:
-            user, history = users[at], histories[at]
-            vector = trail = None  # those brought before a swap are the last snapshot's
-            if user is not None and history is not None and user not in waiting.forgotten:
-                known = adapted.find(user, history.version)
-                if known is None:
-                    trail = adapted.trail(user, history)
-                elif plain and known.k == k and known.answer is not None:
-                    waiting.answers[at] = known.answer
-                    continue
-                else:
-                    vector = known.vector
-            waiting.vectors[at], waiting.trails[at] = vector, trail
-            left.append(at)
+            known = waiting.known[at]
+            if known is None:
+                user, history = users[at], histories[at]
+                if user is not None and history is not None and user not in waiting.forgotten:
+                    known = waiting.known[at] = adapted.find(user, history.version)
+                    waiting.trails[at] = adapted.trail(user, history) if known is None else None
+            if plain and known is not None and known.k == k and known.answer is not None:
+                waiting.answers[at] = known.answer
+            else:
+                left.append(at)
         waiting.left = left
         if not left:
             waiting.give()
@@ -59,12 +57,17 @@ class Memory:
         forgotten = frozenset[str | None]().union(*(waiting.forgotten for waiting in batch))
         for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
             waiting, at = group[0]
+            known = waiting.known[at]
+            if known is not None:
+                if waiting.query.plain:
+                    known.k, known.answer = waiting.query.k, answer
+                continue
             user, history = waiting.users[at], waiting.histories[at]
             if vector is None or history is None or user is None or user in forgotten:
                 continue
-            k = waiting.query.k if waiting.plain else None
+            k = waiting.query.k if waiting.query.plain else None
             self.adapted.keep(user, history, vector, answer, k, complete=complete, trail=trail)
-            if self._next is not None and history.version and waiting.vectors[at] is None:  # adapted to anew
+            if self._next is not None and history.version:
                 self._next.moved(user)
 
     def forget(self, user: str | None) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from app.names import Names
 from models.item import Item
 
 
@@ -20,9 +21,12 @@ class Inline(NamedTuple):
     values: Sequence[float]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Query:
-    """What to recommend for: a stored user, a history given here, or (`like`) an item; with none of them, the prior."""
+    """What to recommend for: a stored user, a history given here, or (`like`) an item; with none of them, the prior.
+
+    Nobody changes it, though it is not frozen, as that takes three times as long to make.
+    """
 
     user: str | None = None
     history: Inline | None = None
@@ -32,16 +36,12 @@ class Query:
     candidates: Collection[str] | None = None
     categories: Collection[str] | None = None  # any of these
     include_seen: bool = False
+    stored: bool = field(init=False)  # whether the user's history must be read before this can be answered
+    plain: bool = field(init=False)  # whether user and `k` are all there is to it: the same history, the same answer
 
-    @property
-    def stored(self) -> bool:
-        """Whether the user's history must be read before this can be answered."""
-        return self.user is not None and self.history is None and self.like is None
-
-    @property
-    def plain(self) -> bool:
-        """Whether the user and `k` are all there is to it, so that the same history has the same answer."""
-        return (
+    def __post_init__(self) -> None:
+        self.stored = self.user is not None and self.history is None and self.like is None
+        self.plain = (
             self.stored
             and self.candidates is None
             and self.categories is None
@@ -50,21 +50,47 @@ class Query:
         )
 
 
+FOUND = np.dtype([("row", np.int32), ("score", np.float32)])
+"""One item of an answer: its row in the catalogue, and its score."""
+
+
+class Source(NamedTuple):
+    """What answers are computed from, and whether by popularity, not for their users."""
+
+    names: Names
+    snapshot: str
+    degraded: bool
+
+
 @dataclass(slots=True)
 class Answer:
-    """At most `k` items, best first, all computed from one snapshot. Degraded: by popularity, not for this user.
+    """At most `k` items, best first, all computed from one snapshot.
 
     It may be given to many who ask the same: nobody changes it, though it is not frozen, as that takes three times as
-    long to make. `written` and `scored` are for its reader to note what it has made of the items, without scores and
-    with them.
+    long to make.
     """
 
-    items: list[str]
-    scores: Sequence[float]
-    snapshot: str
-    degraded: bool = False
-    written: str | None = field(default=None, compare=False, repr=False)
-    scored: str | None = field(default=None, compare=False, repr=False)
+    found: bytes  # of FOUND
+    source: Source = field(compare=False, repr=False)
+    written: str  # all that follows the user in the answer's JSON, without scores
+    scored: str | None = field(default=None, compare=False, repr=False)  # with them, once that has been asked for
+
+    @property
+    def items(self) -> list[str]:
+        return self.source.names.of(np.frombuffer(self.found, FOUND)["row"].tolist())
+
+    @property
+    def scores(self) -> list[float]:
+        scores: list[float] = np.frombuffer(self.found, FOUND)["score"].tolist()
+        return scores
+
+    @property
+    def snapshot(self) -> str:
+        return self.source.snapshot
+
+    @property
+    def degraded(self) -> bool:
+        return self.source.degraded
 
 
 class Entry(NamedTuple):

@@ -7,10 +7,9 @@ Letters: B queries, N rows, M of them new, C content width, d item width.
 
 from __future__ import annotations
 
-from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,7 +19,8 @@ from torch import Tensor
 from app.adapting import Adapting, Trail, Vector
 from app.effort import effort
 from app.event import UserHistory
-from app.query import Answer, Entry, Query
+from app.names import Names, end
+from app.query import FOUND, Answer, Entry, Query, Source
 from app.support import Events, Rows, decode
 from models.index import Barred, Index
 from models.indexes import index_for
@@ -83,7 +83,7 @@ class Served:
             *(item for item, _ in fitting),
         )
         self.rows = {item.id: row for row, item in enumerate(self.items)}
-        self._ids = np.array([item.id for item in self.items], object)
+        self._names = Names([item.id for item in self.items])
         self._row_of_handle = _row_of_handle(self.rows, handles or {})
         self._rows_of_category = _rows_of_category(self.items)
         self._scale = RatingScale(*snapshot.manifest.scale)
@@ -93,6 +93,8 @@ class Served:
             self._vectors, biases = learner.catalogue(torch.stack(extra) if extra else None)
             available = torch.tensor([item.available for item in self.items]).to(biases.device)
             popularity = torch.cat([snapshot.tensors[POPULARITY], torch.zeros(len(fitting))]).log1p().to(biases)
+            none = np.zeros((1, 0), np.int64)
+            (self._nothing,) = self._answers(none, none.astype(np.float32), none.sum(1))
             self._prior = self._adapting.prior(self._vectors)
             self._by_taste = self._index(self._vectors, biases, available)
             self._by_likeness = self._by_taste.unbiased()
@@ -163,7 +165,7 @@ class Served:
                 groups["likeness" if query.like in self.rows else "nothing"].append(at)
             else:
                 groups["popularity" if query.stored and histories[at] is None else "taste"].append(at)
-        answers = {at: Answer([], [], self.snapshot.version) for at in groups["nothing"]}
+        answers = dict.fromkeys(groups["nothing"], self._nothing)
         vectors: list[Vector | None] = list(known)
         ways: list[Trail | None] = [None] * len(queries) if trails is None else list(trails)
         with torch.inference_mode():
@@ -172,7 +174,7 @@ class Served:
                 for at in unknown:
                     vectors[at] = self._prior
                 self._adapting.adapt(self._vectors, unknown, events, vectors, ways)
-                found = np.array([vectors[at] for at in group], np.float32)
+                found = np.concatenate([cast(Vector, vectors[at]) for at in group]).reshape(len(group), -1)
                 users = torch.from_numpy(found).to(self._vectors.device)
                 answers |= self._ranked(self._by_taste, users, group, queries, events)
             if group := groups["likeness"]:
@@ -217,28 +219,45 @@ class Served:
                 max(query.k for query in asked),
                 self._barred(places, asked, events),
             )
-            rows, version = hits.rows.cpu().numpy(), self.snapshot.version
+            rows = hits.rows.cpu().numpy()
             counts = np.minimum((rows >= 0).sum(1), [query.k for query in asked])
-            found = (self._ids[rows] if self.items else rows).tolist()  # without items there is none to name
-            scores = array("f", hits.scores.cpu().numpy().tobytes())  # one object, not one a score
-            begins = range(0, rows.size, rows.shape[1]) if rows.size else [0] * len(rows)
-            for at, ids, begin, count in zip(places, found, begins, counts.tolist(), strict=True):
-                answers[at] = Answer(ids[:count], scores[begin : begin + count], version, degraded)
+            answers |= zip(places, self._answers(rows, hits.scores.cpu().numpy(), counts, degraded), strict=True)
         return answers
+
+    def _answers(
+        self, rows: Rows, scores: NDArray[np.float32], counts: NDArray[np.int64], degraded: bool = False
+    ) -> list[Answer]:
+        """Of the first `counts`, (B,), of `rows` and their `scores`, (B, K)."""
+        source = Source(self._names, self.snapshot.version, degraded)
+        texts = self._names.written(rows, counts, end(source.snapshot, degraded))
+        found = np.empty(rows.shape, FOUND)
+        found["row"], found["score"] = rows, scores
+        packed = found.tobytes()
+        begins = np.arange(len(rows)) * (rows.shape[1] * FOUND.itemsize)
+        ends = begins + counts * FOUND.itemsize
+        return [
+            Answer(packed[begin:end], source, text)
+            for begin, end, text in zip(begins.tolist(), ends.tolist(), texts, strict=True)
+        ]
 
     def _barred(self, places: Sequence[int], queries: Sequence[Query], events: Events) -> Barred:
         """What each of the queries at these places has seen, and what each does not want."""
-        row = np.full(len(events.ordered), -1, np.int64)
-        row[places] = [-1 if query.include_seen else at for at, query in enumerate(queries)]
-        owner = row[events.owner]
-        owners, rows = [owner[owner >= 0]], [events.rows[owner >= 0]]
-        for at, query in enumerate(queries):
-            if query.exclude or query.like is not None:
-                left_out = self._rows_of((*query.exclude, *((query.like,) if query.like is not None else ())))
-                owners.append(np.full(len(left_out), at))
-                rows.append(left_out)
+        owner, seen = events.owner, events.rows
+        if len(places) < len(events.ordered) or any(query.include_seen for query in queries):
+            place = np.full(len(events.ordered), -1, np.int64)
+            place[places] = [-1 if query.include_seen else at for at, query in enumerate(queries)]
+            owner = place[owner]
+            owner, seen = owner[owner >= 0], seen[owner >= 0]
+        left_out = [(at, query) for at, query in enumerate(queries) if query.exclude or query.like is not None]
+        if left_out:
+            unwanted = [
+                self._rows_of(query.exclude if query.like is None else (*query.exclude, query.like))
+                for _, query in left_out
+            ]
+            named = [np.full(len(rows), at) for (at, _), rows in zip(left_out, unwanted, strict=True)]
+            owner, seen = np.concatenate([owner, *named]), np.concatenate([seen, *unwanted])
         device = self._vectors.device
-        return Barred(*(torch.from_numpy(np.concatenate(parts)).to(device) for parts in (owners, rows)))
+        return Barred(torch.from_numpy(owner).to(device), torch.from_numpy(seen).to(device))
 
     def _allowed(self, query: Query) -> NDArray[np.bool_]:
         """Which rows a query asks for, (N,)."""

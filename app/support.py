@@ -5,7 +5,9 @@ Letters: B queries, P events of all of them, T slots.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,7 @@ from app.event import RECORD, UserHistory
 from app.query import Query
 from models.episode import Support
 from models.interaction import KINDS, RatingScale
+from models.library import called, library, place
 
 Rows = NDArray[np.int64]
 
@@ -63,27 +66,63 @@ def decode(
     stored = [
         history.packed if history is not None and query.stored else b"" for query, history in _pairs(queries, histories)
     ]
-    records = np.frombuffer(b"".join(stored), RECORD)
     counts = np.array([len(packed) // size for packed in stored], np.int64)
-    owner = np.repeat(np.arange(len(queries)), counts)
-    rows = row_of_handle[np.minimum(records["handle"], len(row_of_handle) - 1)]
-    kinds, values = records["kind"].astype(np.int64), records["value"]
-    ordered = _ordered(records["time"], counts)
+    apart = _apart_compiled if _compiled() else _apart
+    owner, rows, kinds, values, ordered, complete = apart(b"".join(stored), counts, row_of_handle)
     inline = [(at, query.history) for at, query in enumerate(queries) if query.history is not None]
     if inline:
-        owner = np.concatenate([owner, *(np.full(len(given.items), at) for at, given in inline)])
         given_rows = [row_of_item.get(item, -1) for _, given in inline for item in given.items]
+        owner = np.concatenate([owner, *(np.full(len(given.items), at) for at, given in inline)])
         rows = np.concatenate([rows, np.array(given_rows, np.int64)])
         kinds = np.concatenate([kinds, *(np.asarray(given.kinds, np.int64) for _, given in inline)])
         values = np.concatenate([values, *(np.asarray(given.values, np.float32) for _, given in inline)])
+        complete[owner[rows < 0]] = False
         order = np.argsort(owner, kind="stable")
+        order = order[rows[order] >= 0]
         owner, rows, kinds, values = owner[order], rows[order], kinds[order], values[order]
-    here = (rows >= 0) & (kinds < len(KINDS))
-    complete = np.ones(len(queries), np.bool_)
-    if not here.all():
-        complete[owner[~here]] = False
-        owner, rows, kinds, values = owner[here], rows[here], kinds[here], values[here]
     return Events(owner, rows, kinds, scale.preference(kinds, values), ordered, complete)
+
+
+class _Columns(NamedTuple):
+    """Stored events; see Events."""
+
+    owner: Rows
+    rows: Rows
+    kinds: Rows
+    values: NDArray[np.float32]  # (P,), NaN where there is none
+    ordered: NDArray[np.bool_]
+    complete: NDArray[np.bool_]
+
+
+@cache
+def _compiled() -> bool:
+    return library() is not None and sys.byteorder == "little"
+
+
+def _apart_compiled(packed: bytes, counts: Rows, row_of_handle: Rows) -> _Columns:
+    """The records of B users, `counts` (B,) of each, taken apart in a single call."""
+    B, P = len(counts), len(packed) // RECORD.itemsize
+    whole, values, marks = np.empty((3, P), np.int64), np.empty(P, np.float32), np.empty((2, B), np.bool_)
+    found = np.empty(1, np.int64)
+    called(
+        "innerloop_decode",
+        packed, B, place(counts), place(row_of_handle), len(row_of_handle) - 1, len(KINDS), *map(place, whole),
+        place(values), *map(place, marks), place(found),
+    )  # fmt: skip
+    owner, rows, kinds = whole[:, : found[0]]
+    return _Columns(owner, rows, kinds, values[: len(owner)], *marks)
+
+
+def _apart(packed: bytes, counts: Rows, row_of_handle: Rows) -> _Columns:
+    """The same in more steps."""
+    records = np.frombuffer(packed, RECORD)
+    owner = np.repeat(np.arange(len(counts)), counts)
+    rows = row_of_handle[np.minimum(records["handle"], len(row_of_handle) - 1)]
+    kinds, values = records["kind"].astype(np.int64), records["value"]
+    here = (rows >= 0) & (kinds < len(KINDS))
+    complete = np.ones(len(counts), np.bool_)
+    complete[owner[~here]] = False
+    return _Columns(owner[here], rows[here], kinds[here], values[here], _ordered(records["time"], counts), complete)
 
 
 def _pairs(queries: Sequence[Query], histories: Sequence[UserHistory | None]) -> zip[tuple[Query, UserHistory | None]]:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from app.adapting import Trail, Vector
+from app.adapted import Known
+from app.adapting import Trail
 from app.event import UserHistory
 from app.query import Answer, Query
 
@@ -37,27 +38,29 @@ class Waiting:
     users: Sequence[str | None]
     given: asyncio.Future[list[Answer]]
     since: float
-    plain: bool = field(init=False)
     histories: list[UserHistory | None] = field(init=False)
     answers: list[Answer | None] = field(init=False)
     left: Sequence[int] = field(init=False)  # the places of those without an answer
-    vectors: list[Vector | None] = field(init=False)  # (d,), where it is known for this history
+    known: list[Known | None] = field(init=False)  # of just this history, and of what is served
     trails: list[Trail | None] = field(init=False)  # where not: that of all events but the newest, if that is known
     forgotten: frozenset[str | None] = frozenset()  # of whom nothing is to be remembered
 
     def __post_init__(self) -> None:
         count = len(self.users)
-        self.plain = self.query.plain
         self.left = range(count)
         self.histories, self.answers = [None] * count, [None] * count
-        self.vectors, self.trails = [None] * count, [None] * count
+        self.doubt()
 
     def forget(self, user: str | None) -> None:
         """Remember nothing of this user, or of any."""
         self.forgotten |= set(self.users) if user is None else {user}
         for at, one in enumerate(self.users):
             if one in self.forgotten:
-                self.vectors[at] = self.trails[at] = None
+                self.known[at] = self.trails[at] = None
+
+    def doubt(self) -> None:
+        """What is known of the users may be so no longer."""
+        self.known, self.trails = [None] * len(self.users), [None] * len(self.users)
 
     def give(self) -> None:
         """Answer, unless nobody waits any more."""
@@ -107,13 +110,15 @@ class Line:
 
 def alike(batch: Sequence[Waiting]) -> list[list[Place]]:
     """Users without an answer who are asked for the same, together: one computation answers them."""
+    if len(batch) == 1 and len(set(batch[0].users)) == len(batch[0].users):
+        return [[(batch[0], at)] for at in batch[0].left]
     groups: dict[object, list[Place]] = {}
     for waiting in batch:
         k, users, histories = waiting.query.k, waiting.users, waiting.histories
         for at in waiting.left:
             history = histories[at]
             place = (waiting, at)
-            key = (users[at], k, history.version) if waiting.plain and history is not None else place
+            key = (users[at], k, history.version) if waiting.query.plain and history is not None else place
             groups.setdefault(key, []).append(place)
     return list(groups.values())
 

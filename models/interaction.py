@@ -19,6 +19,7 @@ KINDS: tuple[str, ...] = (
 KIND_CODES: dict[str, int] = {kind: code for code, kind in enumerate(KINDS)}
 AGAINST: frozenset[str] = frozenset({"dislike", "skip"})
 RATING = KIND_CODES["rating"]
+_FOR = np.array([-1.0 if kind in AGAINST else 1.0 for kind in KINDS], np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,7 @@ class RatingScale:
         Returns:
             (N,) float32, never 0: every interaction is evidence of something.
         """
-        out = np.ones(len(kinds), np.float32)
-        for kind in AGAINST:
-            out[kinds == KIND_CODES[kind]] = -1.0
+        out: NDArray[np.float32] = _FOR[kinds]
         rated = (kinds == RATING) & ~np.isnan(values)
         if not rated.any():
             return out

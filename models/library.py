@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-VERSION = 5
+VERSION = 6
 """Of the sources and of what calls them. A library with another number was built from others."""
 
 POINTER, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 _CALLS: dict[str, list[type]] = {
     "innerloop_adapt": [POINTER, WHOLE, *[POINTER] * 9],
+    "innerloop_decode": [POINTER, WHOLE, *[POINTER] * 2, *[WHOLE] * 2, *[POINTER] * 7],
+    "innerloop_join": [*[POINTER] * 2, *[WHOLE] * 2, *[POINTER] * 8],
     "innerloop_search": [
         *[WHOLE] * 2, *[POINTER] * 2, WHOLE, *[POINTER] * 2, WHOLE, *[POINTER] * 2, WHOLE, REAL, *[POINTER] * 2,
     ],

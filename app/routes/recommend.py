@@ -10,6 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Response
 
 from app.answers import Recommendation, Recommendations
+from app.names import end
 from app.query import Answer, Inline
 from app.query import Query as Asked
 from app.recommender import Recommender
@@ -52,7 +53,7 @@ async def post_recommend_batch(body: Annotated[RecommendBatchIn, Body()], recomm
 async def recommend_user(user_id: str | None, k: int, recommender: Recommender) -> bytes:
     """The body of the answer to GET /recommend."""
     answer = await recommender.recommend(Asked(user=user_id, k=k))
-    return written(user_id, answer, _unique(), scores=False).encode()
+    return written(user_id, _unique(), answer.written).encode()
 
 
 async def recommend(body: RecommendIn, recommender: Recommender) -> bytes:
@@ -67,7 +68,7 @@ async def recommend(body: RecommendIn, recommender: Recommender) -> bytes:
         include_seen=body.include_seen,
     )
     answer = await recommender.recommend(query, fallback=body.filter is not None and body.filter.fallback)
-    return written(body.user_id, answer, _unique(), scores=body.scores).encode()
+    return written(body.user_id, _unique(), scored(answer) if body.scores else answer.written).encode()
 
 
 async def recommend_batch(body: RecommendBatchIn, recommender: Recommender) -> bytes:
@@ -76,38 +77,25 @@ async def recommend_batch(body: RecommendBatchIn, recommender: Recommender) -> b
     answers = await recommender.recommend_all(query, body.users)
     ids = random.randbytes(16 * len(answers)).hex()
     each = [
-        written(user, answer, ids[32 * at : 32 * at + 32], scores=body.scores)
-        for at, (user, answer) in enumerate(zip(body.users, answers, strict=True))
+        written(user, ids[at : at + 32], scored(answer) if body.scores else answer.written)
+        for user, at, answer in zip(body.users, range(0, len(ids), 32), answers, strict=True)
     ]
     return f'{{"answers":[{",".join(each)}]}}'.encode()
 
 
-def written(user_id: str | None, answer: Answer, recommendation_id: str, *, scores: bool) -> str:
-    """A Recommendation as JSON, which a model would take longer to write than the answer took to find.
-
-    What is the same whenever this answer is given is written once.
-    """
-    rest = answer.scored if scores else answer.written
-    if rest is None:
-        degraded = "true" if answer.degraded else "false"
-        rest = f'"items":[{_items(answer, scores)}],"snapshot":{quoted(answer.snapshot)},"degraded":{degraded}}}'
-        if scores:
-            answer.scored = rest
-        else:
-            answer.written = rest
+def written(user_id: str | None, recommendation_id: str, rest: str) -> str:
+    """A Recommendation as JSON, which a model would take longer to write than the answer took to find."""
     user = "null" if user_id is None else quoted(user_id)
     return f'{{"user_id":{user},"recommendation_id":"{recommendation_id}",{rest}'
 
 
-def _items(answer: Answer, scores: bool) -> str:
-    text = "".join(answer.items)
-    if text and not scores and len(quoted(text)) == len(text) + 2:  # no character is to be escaped
-        names = '"},{"item_id":"'.join(answer.items)
-        return f'{{"item_id":"{names}"}}'
-    each = [f'{{"item_id":{quoted(item)}' for item in answer.items]
-    if scores:
-        each = [f'{item},"score":{score!r}' for item, score in zip(each, answer.scores, strict=True)]
-    return ",".join([f"{item}}}" for item in each])
+def scored(answer: Answer) -> str:
+    """As `Answer.written`, with scores; the same whenever this answer is given, and written once."""
+    if answer.scored is None:
+        each = zip(answer.items, answer.scores, strict=True)
+        items = ",".join([f'{{"item_id":{quoted(item)},"score":{score!r}}}' for item, score in each])
+        answer.scored = f'"items":[{items}]{end(answer.snapshot, answer.degraded)}'
+    return answer.scored
 
 
 def _unique() -> str:

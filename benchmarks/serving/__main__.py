@@ -138,6 +138,7 @@ def measure(options: argparse.Namespace, folder: Path, keep: Callable[[Figures],
         if "swap" in sections:
             section("swap", figures.swap(ours, root, load, options.history, peak, version, repetitions))
         if "batch" in sections:
+            asyncio.run(_fill(redis.url, options))  # histories have grown by all that came before
             section("batch", figures.many_users(ours, load, config.rank, repetitions))
         if "start" in sections:
             section("start", figures.started(lambda: running("innerloop"), repetitions) | {"megabytes": ours.megabytes})

@@ -22,18 +22,25 @@ from benchmarks.serving.store import events_a_second
 from models import snapshot
 
 Figure = dict[str, Any]
+PAGE = 256  # users of a request
+CLIENTS = 2  # who ask for so many
 QUIET = 1.0  # seconds at a time
 STARTED_WITHIN = 4.0  # the generator takes a while
 BEFORE_SECONDS = 5.0
 SWAPPED_WITHIN = 30.0
 
 
-def visit(base: str, users: int) -> None:
+def visit(base: str, users: int, clients: int = 1) -> None:
     """Ask for every user once, as a service that has run for a while has been asked."""
-    with httpx.Client(base_url=base, timeout=60) as client:
-        for start in range(0, users, 256):
-            names = [f"u{user}" for user in range(start, min(start + 256, users))]
-            client.post("/recommend/batch", json={"users": names}).raise_for_status()
+
+    def ask(number: int) -> None:
+        with httpx.Client(base_url=base, timeout=60) as client:
+            for start in range(number * PAGE, users, clients * PAGE):
+                names = [f"u{user}" for user in range(start, min(start + PAGE, users))]
+                client.post("/recommend/batch", json={"users": names}).raise_for_status()
+
+    with ThreadPoolExecutor(clients) as each:
+        list(each.map(ask, range(clients)))
 
 
 def touch(base: str, users: int) -> None:
@@ -151,14 +158,14 @@ def batched_events(ours: Server, redis_url: str, load: Load, repetitions: int, b
     return {"innerloop": rates, "redis": alone, "against redis": ratio(rates, alone)}
 
 
-def many_users(ours: Server, load: Load, width: int, repetitions: int, several: int = 256) -> Figure:
+def many_users(ours: Server, load: Load, width: int, repetitions: int) -> Figure:
     """Users a second of POST /recommend/batch beside the matrix product of the same scoring.
 
     `known` asks for users who were asked for the same before, whose answers are remembered; `scored` for another number
     of items each time, nearly, so that vectors are remembered and answers are not; `changed` for users who have each
-    had an event since, by one client.
+    had an event since.
     """
-    batch = replace(load, path="/recommend/batch", several=several, share=0.0, connections=2)
+    batch = replace(load, path="/recommend/batch", several=PAGE, share=0.0, connections=CLIENTS)
     figure: Figure = {}
     for name in ("known", "scored", "changed"):
         rates, limits = [], []
@@ -169,11 +176,11 @@ def many_users(ours: Server, load: Load, width: int, repetitions: int, several: 
                 came = closed_loop(ours.base, replace(batch, varied=name == "scored"))
                 if came.faults:
                     raise RuntimeError(f"{came.faults} batches of users failed")
-                rates.append(came.rate * several)
+                rates.append(came.rate * PAGE)
             else:
                 touch(ours.base, load.users)
                 began = time.perf_counter()
-                visit(ours.base, load.users)
+                visit(ours.base, load.users, CLIENTS)
                 rates.append(load.users / (time.perf_counter() - began))
         figure |= {f"{name}, users a second": rates, f"{name}, matmul": limits}
         figure |= {f"{name} against matmul": ratio(rates, limits)}

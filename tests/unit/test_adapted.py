@@ -8,9 +8,10 @@ import pytest
 from app import adapted
 from app.adapted import Adapted
 from app.event import RECORD, UserHistory
-from app.query import Answer
+from app.names import Names
+from app.query import Answer, Source
 
-ANSWER = Answer([], [], "version")
+ANSWER = Answer(b"", Source(Names([]), "version", False), "")
 
 
 def history(events: int, version: int = 1) -> UserHistory:
