@@ -29,26 +29,26 @@ RECALLS = {"never": 0, "unordered": 1, "always": 2}
 
 
 class _Block(ctypes.Structure):
-    """`Block` of adapt.c."""
+    """`Block` of learner.h."""
 
     _fields_ = [
         *((name, POINTER) for name in (
-            "norm", "query", "query_bias", "key", "key_bias", "own", "prior", "constant", "steps", "shrinkage",
-            "sharpness", "shared", "gather_prior", "gather_steps", "gather_shrinkage", "fading", "out", "feed_norm",
-            "up", "up_bias", "down", "down_bias",
+            "query", "query_bias", "key", "key_bias", "own", "prior", "constant", "steps", "shrinkage", "sharpness",
+            "shared", "gather_prior", "gather_steps", "gather_shrinkage", "fading", "out", "up", "up_bias", "down",
+            "down_bias",
         )),
         ("residual", WHOLE),
     ]  # fmt: skip
 
 
 class _Learner(ctypes.Structure):
-    """`Learner` of adapt.c."""
+    """`Learner` of learner.h."""
 
     _fields_ = [
         *((name, WHOLE) for name in ("rank", "width", "heads", "blocks", "steps", "length")),
         *((name, POINTER) for name in (
-            "enter", "leave", "out_norm", "prior", "kind_vectors", "kind_strengths", "block", "recall_prior",
-            "recall_steps", "recall_shrinkage", "recall_fading", "recall_filter", "recall_voice",
+            "enter", "leave", "prior", "kind_vectors", "kind_strengths", "block", "recall_prior", "recall_steps",
+            "recall_shrinkage", "recall_fading", "recall_filter", "recall_voice",
         )),
         ("recalls", WHOLE),
         *((name, REAL) for name in ("power", "evidence", "recall_evidence", "unordered")),
@@ -82,9 +82,10 @@ class Compiled:
             ]  # fmt: skip
         self._learner = _Learner(
             config.rank, config.width, config.heads, config.blocks, config.steps, config.length,
-            self._turned(learner.enter.weight), self._turned(learner.leave.weight), self._own(learner.out_norm.weight),
-            self._own(learner.prior), self._own(settled.kind_vectors), self._own(settled.kind_strengths),
-            ctypes.cast(self._blocks, POINTER), *recall, RECALLS[config.recall], float(learner.preference_power),
+            self._turned(learner.enter.weight * config.width**0.5),
+            self._turned(learner.leave.weight * learner.out_norm.weight), self._own(learner.prior),
+            self._own(settled.kind_vectors), self._own(settled.kind_strengths), ctypes.cast(self._blocks, POINTER),
+            *recall, RECALLS[config.recall], float(learner.preference_power),
             float(F.softplus(learner.shrinkage_logit)),
             1.0 if learner.recall is None else float(F.softplus(learner.recall.shrinkage_logit)),
             float(settled.unordered),
@@ -130,18 +131,19 @@ class Compiled:
 
     def _block(self, block: AdaptationBlock, relate: Terms, gather: Terms, fading: Tensor) -> _Block:
         heads, d = block.heads, block.d
-        query, key = block.query_key.weight.chunk(2)
+        norm = block.norm.weight  # goes into the maps that follow it, as those of the other norms do
+        query, key = (block.query_key.weight * norm).chunk(2)
         query_bias, key_bias = block.query_key.bias.chunk(2)
-        own, shared = block.value.weight[:d], block.value.weight[d:]
+        value = block.value.weight * norm
+        own, shared = value[:d], value[d:]
         up, down = cast(torch.nn.Linear, block.feed[0]), cast(torch.nn.Linear, block.feed[3])
         return _Block(
-            self._own(block.norm.weight), self._turned(query), self._own(query_bias), self._turned(key),
-            self._own(key_bias), self._turned(own.view(heads, d // heads, d)), self._turned(relate.W0[..., 1:]),
+            self._turned(query), self._own(query_bias), self._turned(key), self._own(key_bias),
+            self._turned(own.view(heads, d // heads, d)), self._turned(relate.W0[..., 1:]),
             self._own(relate.W0[..., 0]), self._own(relate.step_sizes), self._own(relate.shrinkage),
             self._own(relate.sharpness), self._turned(shared.view(GATHERERS, d, d)), *self._constant(gather),
-            self._own(fading), self._turned(block.out.weight), self._own(block.feed_norm.weight),
-            self._turned(up.weight), self._own(up.bias), self._turned(down.weight), self._own(down.bias),
-            block.residual,
+            self._own(fading), self._turned(block.out.weight), self._turned(up.weight * block.feed_norm.weight),
+            self._own(up.bias), self._turned(down.weight), self._own(down.bias), block.residual,
         )  # fmt: skip
 
     def _constant(self, terms: Terms) -> list[int]:

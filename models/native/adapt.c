@@ -2,273 +2,286 @@
  * Adapting to users, one after the other, without a step of the interpreter's: what models/learner.py, models/block.py
  * and models/adapt.py say, for serving. Those are the learner; this follows them, and tests hold it to them.
  *
- * Letters: T events of a user, R readers among them (all, or the newest alone), L events at most, d width of the blocks,
- * r rank of item and user vectors, H heads of `relate`, D = d / H, G heads of `gather` and of the recall, K inner steps.
+ * Letters: E events of a group of users, R readers among them (all, or each user's newest), T events of one user, P of
+ * the longest history, in whole LANES, L events at most, d width of the blocks, r rank of item and user vectors, H
+ * heads of `relate`, D = d / H, G heads of `gather` and of the recall, K inner steps.
  *
  * Every reader averages the events before it maps them: what fast weights say is affine in the values,
  *     W_K q = W_0 (q - sum_t c_t k_t) + sum_t c_t v_t,      v_t = map x_t,
- * so a map costs a reader once, not every event (models.adapt.read, `average_mapped`).
+ * so a map costs a reader once, not every event (models.adapt.read, `average_mapped`). A norm multiplies a row by one
+ * number, which waits until the row was mapped or averaged; the norm's weights are in the maps that follow it.
+ *
+ * A map takes longer to come from the cache than to be applied to one reader, so that users share it. Nothing is summed
+ * in another order for that: what a user gets is the same, to the bit, in any company.
  */
 #include <math.h>
 #include <stdlib.h>
 
-#include "matrix.h"
+#include "attend.h"
+#include "learner.h"
 
-#define G 3
+#define EVENTS 512 /* of a group of users: these and the maps stay in a cache of the second level */
+#define PART 48    /* of them, which stay with a map in one of the first: a multiple of LANES */
+#define READERS 16 /* that share a map, and users of a group */
 
+/* An event to read at, and the first one that is read there: of the same user, both by their places in a group. */
 typedef struct {
-    const float *norm;                 /* (d) */
-    const float *query, *query_bias;   /* (d, d), (d) */
-    const float *key, *key_bias;       /* (d, d), (d) */
-    const float *own;                  /* (H, d, D): a head's values of an event */
-    const float *prior;                /* (H, D, D): W_0 of `relate`, what it maps a query by */
-    const float *constant;             /* (H, D): and what it says to none */
-    const float *steps;                /* (K, H) */
-    const float *shrinkage, *sharpness; /* (H), (H) */
-    const float *shared;               /* (G, d, d): what `gather` makes of an event */
-    const float *gather_prior;         /* (G, d) */
-    const float *gather_steps;         /* (K, G) */
-    const float *gather_shrinkage;     /* (G) */
-    const float *fading;               /* (H + G, L): what remains after so many events */
-    const float *out;                  /* (H D + G d, d) */
-    const float *feed_norm;            /* (d) */
-    const float *up, *up_bias;         /* (d, 4 d), (4 d) */
-    const float *down, *down_bias;     /* (4 d, d), (d) */
-    int64_t residual;
-} Block;
+    int64_t first, last, column;
+    int ordered;
+} Reader;
 
+/* Columns of events, and the item vectors that they are of. */
 typedef struct {
-    int64_t rank, width, heads, blocks, steps, length;
-    const float *enter;                /* (r, d) */
-    const float *leave;                /* (d, r) */
-    const float *out_norm;             /* (d) */
-    const float *prior;                /* (r) */
-    const float *kind_vectors;         /* (kinds, d) */
-    const float *kind_strengths;       /* (kinds) */
-    const Block *block;                /* (blocks) */
-    const float *recall_prior;         /* (G, r) */
-    const float *recall_steps;         /* (K, G) */
-    const float *recall_shrinkage;     /* (G) */
-    const float *recall_fading;        /* (G, L) */
-    const float *recall_filter;        /* (G, r) */
-    const float *recall_voice;         /* (2) */
-    int64_t recalls;                   /* 0 never, 1 of what has no order, 2 always */
-    float power, evidence, recall_evidence, unordered;
-} Learner;
+    const float *vectors;
+    const int64_t *rows, *kinds;
+    const float *preference;
+} Columns;
 
-/* y = sum_t c_t x_t over T rows of n numbers. */
-INLINE void weighed(const float *c, const float *x, int64_t x_step, int64_t T, float *y, int64_t n) {
-    for (int64_t i = 0; i < n; i++) y[i] = 0;
-    for (int64_t t = 0; t < T; t++)
-        for (int64_t i = 0; i < n; i++) y[i] += c[t] * x[t * x_step + i];
-}
-
-/* What remains of the strength of T events for who reads at the last of them; gives the sum. */
-INLINE float remaining(const float *strength, const float *fading, int ordered, int64_t T, float *w) {
-    float sum = 0;
-    for (int64_t t = 0; t < T; t++) {
-        w[t] = strength[t] * (ordered ? fading[T - 1 - t] : 1.0f);
-        sum += w[t];
-    }
-    return sum;
-}
-
-/* models.adapt.average: with constant keys all steps come to one, of this size, for events that weigh `mass`. */
-INLINE float gain(const float *steps, int64_t K, int64_t heads, int64_t head, float mass) {
-    float out = K ? steps[(K - 1) * heads + head] : 0.0f;
-    for (int64_t j = K - 2; j >= 0; j--) {
-        float eta = steps[j * heads + head];
-        out = eta + out - eta * out * mass;
-    }
-    return out;
-}
-
-/* What one head of constant keys makes of T events: weights into w, and what they sum to. */
-INLINE float moved(const float *strength, const float *fading, int ordered, int64_t T, float shrinkage,
-                   const float *steps, int64_t K, int64_t head, float *w) {
-    float scale = 1.0f / (remaining(strength, fading, ordered, T, w) + shrinkage), mass = 0;
-    for (int64_t t = 0; t < T; t++) mass += w[t] *= scale;
-    float g = gain(steps, K, G, head, mass);
-    for (int64_t t = 0; t < T; t++) w[t] *= g;
-    return g * mass;
-}
-
-/* models.adapt.read for one reader and head: the coefficients of T events into c; their sum. q and keys are units. */
-INLINE float coefficients(const float *q, const float *keys, int64_t key_step, int64_t T, int64_t D, const float *strength,
-                          const float *fading, int ordered, float shrinkage, float sharpness, const float *steps,
-                          int64_t K, int64_t heads, int64_t head, float *w, float *m, float *c, float *toward) {
-    for (int64_t t = 0; t < T; t++) m[t] = dot(q, keys + t * key_step, D);
-    remaining(strength, fading, ordered, T, w);
-    float sum = 0, told = 0;
-    for (int64_t t = 0; t < T; t += LANES) store(w + t, load(w + t) * exponential(sharpness * load(m + t)));
-    for (int64_t t = 0; t < T; t++) sum += w[t];
-    float scale = 1.0f / (sum + shrinkage), eta = K ? steps[(K - 1) * heads + head] : 0.0f;
-    for (int64_t t = 0; t < T; t++) {
-        w[t] *= scale;
-        m[t] = w[t] + w[t] * m[t];
-        c[t] = 0.5f * eta * m[t];
-        told += c[t];
-    }
-    for (int64_t j = K - 2; j >= 0; j--) {
-        eta = steps[j * heads + head];
-        weighed(c, keys, key_step, T, toward, D);
-        float before = told;
-        told = 0;
-        for (int64_t t = 0; t < T; t++) {
-            float gram = 0.5f * before + 0.5f * dot(toward, keys + t * key_step, D);
-            c[t] += 0.5f * eta * m[t] - eta * w[t] * gram;
-            told += c[t];
-        }
-    }
-    return told;
-}
-
+/* What a group of users is worked on in. */
 typedef struct {
-    float *stream, *normed, *keys, *queries, *related, *averaged, *reading, *mixed, *inner, *line;
-} Room; /* for T events each; `line` and `inner` are read to the end of their last LANES */
+    Reader *each, *newest;
+    float *strength, *sign, *taken, *stream, *scale, *factor, *keys, *shortening; /* of events */
+    float *target;                                                                /* of readers */
+    float *factors, *queries, *reading, *averaged, *inner;                        /* of READERS of them */
+    float *coefficients, *line, *toward;                                          /* of one */
+    float *said, *recalled;                                                       /* of users, and of one */
+    float *remains; /* of an event, for each head and for what has no order: the oldest of P events first, then zeros */
+    int64_t P, heads;
+} Room;
 
-/* One block: reads x (T, d) and overwrites its rows from `first` on with what it makes of them. */
-INLINE void pass(const Learner *of, const Block *block, int64_t T, int64_t first, const float *sign,
-                 const float *strength, int ordered, Room *room) {
-    int64_t d = of->width, H = of->heads, D = d / H, K = of->steps, L = of->length, R = T - first;
-    int64_t wide = (1 + G) * d;
-    float *x = room->stream, *w = room->line, *m = w + padded(T), *c = m + padded(T), *toward = c + padded(T);
-    float *rest = toward + D;
-    for (int64_t t = 0; t < T; t++) {
-        float *normed = room->normed + t * d, *signed_ = room->mixed + t * d;
-        rms_norm(x + t * d, block->norm, normed, d);
-        for (int64_t i = 0; i < d; i++) signed_[i] = normed[i] * sign[t];
-    }
-    linear(room->mixed, d, block->key, block->key_bias, room->keys, d, T, d, d, 0);
-    linear(room->mixed + first * d, d, block->query, block->query_bias, room->queries, d, R, d, d, 0);
-    for (int64_t t = 0; t < T; t++)
-        for (int64_t h = 0; h < H; h++) unit(room->keys + t * d + h * D, D);
+/* What remains of the events that a reader sees, for one of the heads of all blocks and the recall. */
+INLINE const float *remaining(const Room *room, const Reader *reader, int64_t head) {
+    int64_t T = reader->last + 1 - reader->first;
+    return room->remains + (reader->ordered ? head : room->heads) * beyond(room->P) + room->P - T;
+}
+
+/* What up to READERS of block b make of the events, into target, (R, d). */
+INLINE void read(const Learner *of, int64_t b, const Reader *readers, int64_t R, int64_t E, float *target,
+                 const Room *room) {
+    const Block *block = of->block + b;
+    int64_t d = of->width, H = of->heads, D = d / H, K = of->steps, P = room->P, wide = (1 + G) * d, each = (H + G) * d;
+    float *queries = room->queries, *reading = room->reading, *c = room->coefficients;
     for (int64_t at = 0; at < R; at++) {
-        int64_t seen = first + at + 1;
-        float *to = room->reading + at * wide;
-        for (int64_t h = 0; h < H; h++) {
-            float *q = room->queries + at * d + h * D;
-            const float *keys = room->keys + h * D;
-            unit(q, D);
-            float told = coefficients(q, keys, d, seen, D, strength, block->fading + h * L, ordered, block->shrinkage[h],
-                                      block->sharpness[h], block->steps, K, H, h, w, m, c, toward);
-            weighed(c, keys, d, seen, toward, D);
-            for (int64_t i = 0; i < D; i++) rest[i] = HALF * (q[i] - toward[i]);
-            for (int64_t i = 0; i < D; i++) to[h * D + i] = HALF * (1 - told) * block->constant[h * D + i];
-            linear(rest, D, block->prior + h * D * padded(D), NULL, to + h * D, D, 1, D, D, 1);
-            weighed(c, room->normed, d, seen, room->averaged + (at * H + h) * d, d);
+        memcpy(target + at * d, room->stream + readers[at].last * d, sizeof(float) * d);
+        room->factors[at] = room->factor[readers[at].last];
+    }
+    linear(target, d, block->query, block->query_bias, room->factors, queries, d, R, d, d, 0);
+    for (int64_t h = 0; h < H; h++) {
+        shortening(queries + h * D, d, R, D, room->line);
+        for (int64_t at = 0; at < R; at++)
+            for (int64_t i = 0; i < D; i++) queries[at * d + h * D + i] *= room->line[at];
+    }
+    for (int64_t at = 0; at < R; at++) {
+        int64_t first = readers[at].first, head = b * (H + G);
+        Events seen = {readers[at].last + 1 - first, room->strength + first, room->scale + first};
+        float *to = reading + at * wide, *toward = room->toward;
+        for (int64_t h = 0; h < H; h++, head++) {
+            float *q = queries + at * d + h * D;
+            Keys keys = {room->keys + first * d + h * D, room->shortening + h * beyond(E) + first, d, D};
+            float told = coefficients(q, &keys, &seen, remaining(room, readers + at, head), block->shrinkage[h],
+                                      block->sharpness[h], block->steps, K, H, h, c + h * P, toward, room->line);
+            for (int64_t i = 0; i < D; i++) {
+                q[i] = HALF * (q[i] - toward[i]);
+                to[h * D + i] = HALF * (1 - told) * block->constant[h * D + i];
+            }
         }
-        for (int64_t g = 0; g < G; g++) {
-            float told = moved(strength, block->fading + (H + g) * L, ordered, seen, block->gather_shrinkage[g],
-                               block->gather_steps, K, g, w);
-            weighed(w, room->normed, d, seen, room->related + (at * G + g) * d, d);
+        for (int64_t g = 0; g < G; g++, head++) {
+            float told = moved(&seen, remaining(room, readers + at, head), block->gather_shrinkage[g],
+                               block->gather_steps, K, g, c + (H + g) * P);
             for (int64_t i = 0; i < d; i++) to[(1 + g) * d + i] = (1 - told) * block->gather_prior[g * d + i];
         }
+        weighed(c, P, room->stream + first * d, d, seen.T, room->averaged + at * each, d, H + G, d);
     }
-    for (int64_t h = 0; h < H; h++)
-        linear(room->averaged + h * d, H * d, block->own + h * d * padded(D), NULL, room->reading + h * D, wide, R, d, D, 1);
+    for (int64_t h = 0; h < H; h++) {
+        float *to = reading + h * D;
+        linear(queries + h * D, d, block->prior + h * D * padded(D), NULL, NULL, to, wide, R, D, D, 1);
+        linear(room->averaged + h * d, each, block->own + h * d * padded(D), NULL, NULL, to, wide, R, d, D, 1);
+    }
     for (int64_t g = 0; g < G; g++)
-        linear(room->related + g * d, G * d, block->shared + g * d * padded(d), NULL, room->reading + (1 + g) * d, wide, R,
-               d, d, 1);
-    float *mixed = x + first * d;
-    linear(room->reading, wide, block->out, NULL, mixed, d, R, wide, d, block->residual != 0);
-    for (int64_t at = 0; at < R; at++) rms_norm(mixed + at * d, block->feed_norm, room->queries + at * d, d);
-    linear(room->queries, d, block->up, block->up_bias, room->inner, 4 * d, R, d, 4 * d, 0);
+        linear(room->averaged + (H + g) * d, each, block->shared + g * d * padded(d), NULL, NULL, reading + (1 + g) * d,
+               wide, R, d, d, 1);
+    linear(reading, wide, block->out, NULL, NULL, target, d, R, wide, d, block->residual != 0);
+    rms_norm(target, R, d, room->factors);
+    linear(target, d, block->up, block->up_bias, room->factors, room->inner, 4 * d, R, d, 4 * d, 0);
     for (int64_t i = 0; i < R * 4 * d; i += LANES) store(room->inner + i, gelu(load(room->inner + i)));
-    linear(room->inner, 4 * d, block->down, block->down_bias, mixed, d, R, 4 * d, d, 1);
+    linear(room->inner, 4 * d, block->down, block->down_bias, NULL, target, d, R, 4 * d, d, 1);
+}
+
+/* So many of a group's events, from e on, as they enter the first block. */
+INLINE void enter(const Learner *of, const Columns *columns, int64_t e, int64_t part, const Room *room) {
+    int64_t d = of->width, r = of->rank;
+    const Reader *each = room->each + e;
+    float *taken = room->taken + e * r, *x = room->stream + e * d;
+    for (int64_t t = 0; t < part; t++)
+        memcpy(taken + t * r, columns->vectors + columns->rows[each[t].column] * r, sizeof(float) * r);
+    linear(taken, r, of->enter, NULL, room->sign + e, x, d, part, r, d, 0);
+    for (int64_t t = 0; t < part; t++) {
+        const float *kind = of->kind_vectors + columns->kinds[each[t].column] * d;
+        for (int64_t i = 0; i < d; i++) x[t * d + i] += kind[i];
+    }
+}
+
+/* Block b, of E events: what those that are read at come to, into the room's target. */
+INLINE void pass(const Learner *of, int64_t b, const Columns *columns, const Reader *readers, int64_t R, int64_t E,
+                 const Room *room) {
+    const Block *block = of->block + b;
+    int64_t d = of->width, H = of->heads, D = d / H;
+    for (int64_t e = 0; e < E; e += PART) {
+        int64_t part = E - e < PART ? E - e : PART;
+        float *x = room->stream + e * d, *keys = room->keys + e * d;
+        if (b == 0) enter(of, columns, e, part, room);
+        rms_norm(x, part, d, room->scale + e);
+        for (int64_t t = e; t < e + part; t += LANES)
+            store(room->factor + t, load(room->scale + t) * load(room->sign + t));
+        linear(x, d, block->key, block->key_bias, room->factor + e, keys, d, part, d, d, 0);
+        for (int64_t h = 0; h < H; h++) shortening(keys + h * D, d, part, D, room->shortening + h * beyond(E) + e);
+    }
+    for (int64_t h = 0; h < H; h++) store(room->shortening + h * beyond(E) + padded(E), (lanes){0});
+    for (int64_t at = 0; at < R; at += READERS)
+        read(of, b, readers + at, R - at < READERS ? R - at : READERS, E, room->target + at * d, room);
 }
 
 /* The recall's share of a user, added to u (r). */
-INLINE void recall(const Learner *of, const float *vectors, const int64_t *rows, const float *preference, int64_t T,
-                   const float *strength, int ordered, float evidence, float *u, float *w, float *summed) {
-    int64_t r = of->rank;
-    float share = evidence / (evidence + of->recall_evidence);
-    for (int64_t g = 0; g < G; g++) {
-        float told = moved(strength, of->recall_fading + g * of->length, ordered, T, of->recall_shrinkage[g],
-                           of->recall_steps, of->steps, g, w);
-        for (int64_t i = 0; i < r; i++) summed[i] = (1 - told) * of->recall_prior[g * r + i];
-        for (int64_t t = 0; t < T; t++) {
-            float said = w[t] * (of->recall_voice[0] + of->recall_voice[1] * preference[t]);
-            const float *taken = vectors + rows[t] * r;
-            for (int64_t i = 0; i < r; i++) summed[i] += said * taken[i];
+INLINE void recall(const Learner *of, const Reader *reader, const float *preference, float evidence, float *u,
+                   const Room *room) {
+    int64_t r = of->rank, first = reader->first, T = reader->last + 1 - first;
+    float share = evidence / (evidence + of->recall_evidence), told[G], *voice = room->line;
+    Events events = {T, room->strength + first, voice};
+    for (int64_t t = 0; t < T; t++) voice[t] = of->recall_voice[0] + of->recall_voice[1] * preference[t];
+    for (int64_t g = 0; g < G; g++)
+        told[g] = moved(&events, remaining(room, reader, of->blocks * (of->heads + G) + g), of->recall_shrinkage[g],
+                        of->recall_steps, of->steps, g, room->coefficients + g * room->P);
+    weighed(room->coefficients, room->P, room->taken + first * r, r, T, room->recalled, r, G, r);
+    for (int64_t g = 0; g < G; g++)
+        for (int64_t i = 0; i < r; i++) {
+            float summed = room->recalled[g * r + i] + (1 - told[g]) * of->recall_prior[g * r + i];
+            u[i] += share * summed * of->recall_filter[g * r + i];
         }
-        for (int64_t i = 0; i < r; i++) u[i] += share * summed[i] * of->recall_filter[g * r + i];
+}
+
+/* Lay out room for groups of so many events and users, of which there may be none yet: the numbers that it takes. */
+INLINE int64_t laid_out(const Learner *of, int64_t events, int64_t users, float *at, Room *room) {
+    int64_t d = of->width, r = of->rank, H = of->heads, P = room->P, taken = 0;
+    struct {
+        float **part;
+        int64_t numbers;
+    } parts[] = {
+        {&room->strength, events}, {&room->sign, events}, {&room->taken, events * r}, {&room->stream, events * d},
+        {&room->scale, events}, {&room->factor, events}, {&room->keys, events * d}, {&room->target, events * d},
+        {&room->shortening, H * beyond(events)}, {&room->factors, READERS}, {&room->queries, READERS * d},
+        {&room->reading, READERS * (1 + G) * d}, {&room->averaged, READERS * (H + G) * d},
+        {&room->inner, READERS * 4 * d}, {&room->coefficients, (H + G) * P}, {&room->line, events + 3 * P},
+        {&room->toward, d}, {&room->said, users * r}, {&room->recalled, G * r},
+        {&room->remains, (room->heads + 1) * beyond(P)},
+    };
+    for (size_t part = 0; part < sizeof(parts) / sizeof(*parts); part++) {
+        if (at) *parts[part].part = at + taken;
+        taken += beyond(parts[part].numbers);
+    }
+    return taken;
+}
+
+/* What remains of so many events at most, as the room has it. */
+INLINE void lasting(const Learner *of, int64_t longest, const Room *room) {
+    int64_t each = of->heads + G, P = room->P;
+    for (int64_t head = 0; head <= room->heads; head++) {
+        float *to = room->remains + head * beyond(P);
+        int64_t b = head / each;
+        const float *fading = b < of->blocks ? of->block[b].fading + head % each * of->length
+                                             : of->recall_fading + (head - of->blocks * each) * of->length;
+        store(to + P, (lanes){0});
+        for (int64_t age = 0; age < longest; age++) to[P - 1 - age] = head < room->heads ? fading[age] : 1.0f;
     }
 }
 
 /*
  * Users' vectors (B, r) and the trails they leave, from columns of events. `spans` (4, B) says of each user where the
- * events begin in the columns, how many they are, and where the user's part begins of `lead` and of `trails`, whose rows
- * are (blocks - 1) d numbers an event. With `lead`, the trails of all events but the newest, only the newest is taken
+ * events begin in the columns, how many they are, and where the user's part begins of `lead` and of `trails`, whose
+ * rows are (blocks - 1) d numbers an event. With `lead`, the trails of all events but the newest, only the newest is taken
  * through the blocks. 0, or -1 where there is no memory.
  */
 EVERYWHERE int innerloop_adapt(const Learner *of, int64_t B, const float *vectors, const int64_t *rows,
                                const int64_t *kinds, const float *preference, const uint8_t *ordered,
                                const int64_t *spans, const float *lead, float *users, float *trails) {
-    int64_t d = of->width, r = of->rank, D = d / of->heads, final = of->blocks - 1, T = 1;
-    for (int64_t user = 0; user < B; user++) T = spans[B + user] > T ? spans[B + user] : T;
-    int64_t wide = r > d ? r : d;
-    int64_t each = d * (4 + of->heads + G + (1 + G) + 4) + 2 + wide; /* numbers an event */
-    float *room = malloc(sizeof(float) * (T * each + LANES + 3 * padded(T) + 2 * D + 2 * wide));
-    if (room == NULL) return -1;
-    float *strength = room, *sign = strength + T, *taken = sign + T, *at = taken + T * wide;
-    Room own;
-    own.stream = at, at += T * d;
-    own.normed = at, at += T * d;
-    own.keys = at, at += T * d;
-    own.queries = at, at += T * d;
-    own.averaged = at, at += T * d * of->heads;
-    own.related = at, at += T * d * G;
-    own.reading = at, at += T * d * (1 + G);
-    own.inner = at, at += T * d * 4 + LANES;
-    own.mixed = own.inner; /* free until the layer that needs it */
-    own.line = at, at += 3 * padded(T) + 2 * D;
-    float *said = at;
+    int64_t d = of->width, r = of->rank, final = of->blocks - 1, longest = 1, events = 0;
     for (int64_t user = 0; user < B; user++) {
-        int64_t start = spans[user], n = spans[B + user];
-        const int64_t *row = rows + start, *kind = kinds + start;
-        const float *preferred = preference + start;
-        float *u = users + user * r, evidence = 0;
-        for (int64_t i = 0; i < r; i++) u[i] = 0;
-        for (int64_t t = 0; t < n; t++) {
-            float p = preferred[t], size = fabsf(p) > 1e-3f ? fabsf(p) : 1e-3f;
-            sign[t] = (p > 0) - (p < 0);
-            strength[t] = expf(of->kind_strengths[kind[t]] + of->power * logf(size));
-            evidence += strength[t];
-            memcpy(taken + t * r, vectors + row[t] * r, sizeof(float) * r);
-        }
-        if (n > 0) {
-            linear(taken, r, of->enter, NULL, own.stream, d, n, r, d, 0);
-            for (int64_t t = 0; t < n; t++)
-                for (int64_t i = 0; i < d; i++)
-                    own.stream[t * d + i] = sign[t] * sqrtf(d) * own.stream[t * d + i] + of->kind_vectors[kind[t] * d + i];
-            for (int64_t b = 0; b <= final; b++) {
-                int64_t first = lead != NULL || b == final ? n - 1 : 0;
-                pass(of, of->block + b, n, first, sign, strength, ordered[user], &own);
-                if (b == final) break;
-                if (lead != NULL) { /* those before the newest are known */
-                    const float *before = lead + (spans[2 * B + user] * final + b) * d;
-                    for (int64_t t = 0; t < n - 1; t++)
-                        memcpy(own.stream + t * d, before + t * final * d, sizeof(float) * d);
-                }
-                float *left = trails + (spans[3 * B + user] * final + b) * d;
-                for (int64_t t = 0; t < n; t++) memcpy(left + t * final * d, own.stream + t * d, sizeof(float) * d);
-            }
-            rms_norm(own.stream + (n - 1) * d, of->out_norm, said, d);
-            float share = evidence / (evidence + of->evidence);
-            for (int64_t i = 0; i < d; i++) said[i] *= share;
-            linear(said, d, of->leave, NULL, u, r, 1, d, r, 0);
-            if (of->recalls == 2 || (of->recalls == 1 && !ordered[user]))
-                recall(of, vectors, row, preferred, n, strength, ordered[user], evidence, u, own.line, said);
-        }
-        float voice = ordered[user] ? 1.0f : of->unordered;
-        int sound = 1;
-        for (int64_t i = 0; i < r; i++) {
-            u[i] = of->prior[i] + voice * u[i];
-            sound &= isfinite(u[i]) != 0;
-        }
-        if (!sound) memset(u, 0, sizeof(float) * r);
+        longest = spans[B + user] > longest ? spans[B + user] : longest;
+        events += spans[B + user];
     }
-    free(room);
+    const Columns columns = {vectors, rows, kinds, preference};
+    int64_t together = B < READERS ? B : READERS;
+    events = events < EVENTS ? events : EVENTS;
+    events = events > longest ? events : longest;
+    Room room = {.P = padded(longest), .heads = of->blocks * (of->heads + G) + (of->recalls ? G : 0)};
+    float *whole = aligned_alloc(sizeof(lanes), sizeof(float) * laid_out(of, events, together, NULL, &room));
+    room.each = malloc(sizeof(Reader) * (events + together));
+    if (whole == NULL || room.each == NULL) {
+        free(whole), free(room.each);
+        return -1;
+    }
+    laid_out(of, events, together, whole, &room);
+    room.newest = room.each + events;
+    lasting(of, longest, &room);
+    for (int64_t begin = 0, end; begin < B; begin = end) {
+        int64_t E = 0, R = 0;
+        for (end = begin; end < B && R < together && E + spans[B + end] <= events; end++) {
+            int64_t start = spans[end], n = spans[B + end];
+            for (int64_t t = 0, first = E; t < n; t++, E++) {
+                float p = preference[start + t];
+                room.sign[E] = (p > 0) - (p < 0);
+                room.line[E] = fabsf(p) > 1e-3f ? fabsf(p) : 1e-3f;
+                room.strength[E] = of->kind_strengths[kinds[start + t]];
+                room.each[E] = (Reader){first, E, start + t, ordered[end]};
+            }
+            if (n > 0) room.newest[R++] = room.each[E - 1];
+        }
+        for (int64_t e = 0; e < E; e += LANES)
+            store(room.strength + e, exponential(load(room.strength + e) + of->power * logarithm(load(room.line + e))));
+        store(room.strength + E, (lanes){0});
+        for (int64_t b = 0; b <= final; b++) {
+            int alone = lead != NULL || b == final;
+            pass(of, b, &columns, alone ? room.newest : room.each, alone ? R : E, E, &room);
+            if (b == final) break;
+            if (!alone) {
+                float *stream = room.target;
+                room.target = room.stream, room.stream = stream;
+            }
+            for (int64_t user = begin, e = 0, at = 0, step = final * d; user < end; user++) {
+                int64_t n = spans[B + user];
+                float *stream = room.stream + e * d;
+                if (alone && n > 0) { /* those before the newest are known */
+                    copied(stream, d, lead + spans[2 * B + user] * step + b * d, step, n - 1, d);
+                    memcpy(stream + (n - 1) * d, room.target + at++ * d, sizeof(float) * d);
+                }
+                copied(trails + spans[3 * B + user] * step + b * d, step, stream, d, n, d);
+                e += n;
+            }
+        }
+        float evidence[READERS];
+        rms_norm(room.target, R, d, room.factors);
+        for (int64_t at = 0; at < R; at++) {
+            evidence[at] = 0;
+            for (int64_t e = room.newest[at].first; e <= room.newest[at].last; e++) evidence[at] += room.strength[e];
+            room.factors[at] *= evidence[at] / (evidence[at] + of->evidence);
+        }
+        linear(room.target, d, of->leave, NULL, room.factors, room.said, r, R, d, r, 0);
+        for (int64_t user = begin, at = 0; user < end; user++) {
+            float *u = users + user * r, voice = ordered[user] ? 1.0f : of->unordered;
+            int sound = 1;
+            if (spans[B + user] == 0) memset(u, 0, sizeof(float) * r);
+            else {
+                memcpy(u, room.said + at * r, sizeof(float) * r);
+                if (of->recalls == 2 || (of->recalls == 1 && !ordered[user]))
+                    recall(of, room.newest + at, preference + spans[user], evidence[at], u, &room);
+                at++;
+            }
+            for (int64_t i = 0; i < r; i++) {
+                u[i] = of->prior[i] + voice * u[i];
+                sound &= isfinite(u[i]) != 0;
+            }
+            if (!sound) memset(u, 0, sizeof(float) * r);
+        }
+    }
+    free(whole), free(room.each);
     return 0;
 }

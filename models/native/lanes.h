@@ -8,6 +8,7 @@
 #define LANES 16
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
+typedef float quarter __attribute__((vector_size(LANES), aligned(4)));
 typedef int32_t wholes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 /* On x86 the loader takes the best of these for the machine it runs on, so that one build serves them all. */
@@ -26,6 +27,15 @@ typedef int32_t wholes __attribute__((vector_size(4 * LANES), aligned(4)));
 INLINE lanes load(const float *from) { return *(const lanes *)from; }
 INLINE void store(float *to, lanes x) { *(lanes *)to = x; }
 INLINE lanes all(float x) { return (lanes){0} + x; }
+INLINE quarter folded(lanes x) {
+    quarter q[4];
+    memcpy(q, &x, sizeof(q));
+    return (q[0] + q[1]) + (q[2] + q[3]);
+}
+INLINE float total(lanes x) {
+    quarter q = folded(x);
+    return (q[0] + q[1]) + (q[2] + q[3]);
+}
 INLINE lanes either(wholes which, lanes a, lanes b) { return (lanes)((which & (wholes)a) | (~which & (wholes)b)); }
 
 #endif

@@ -28,6 +28,25 @@ INLINE lanes exponential(lanes x) {
     return y * (lanes)((power + 127) << 23);
 }
 
+/* The natural logarithm of what is normal and positive, to a few units of the last place (Cephes). */
+INLINE lanes logarithm(lanes x) {
+    wholes bits = (wholes)x, power = (bits >> 23) - 126;
+    lanes part = (lanes)((bits & 0x7fffff) | 0x3f000000); /* from 1/2 to 1 */
+    wholes low = part < 0.70710678f;
+    lanes whole = __builtin_convertvector(power + low, lanes), z = part + either(low, part, all(0.0f)) - 1.0f;
+    lanes y = all(7.0376836292e-2f);
+    y = y * z - 1.1514610310e-1f;
+    y = y * z + 1.1676998740e-1f;
+    y = y * z - 1.2420140846e-1f;
+    y = y * z + 1.4249322787e-1f;
+    y = y * z - 1.6668057665e-1f;
+    y = y * z + 2.0000714765e-1f;
+    y = y * z - 2.4999993993e-1f;
+    y = y * z + 3.3333331174e-1f;
+    y = y * z * z * z - 2.12194440e-4f * whole - 0.5f * z * z;
+    return z + y + 0.693359375f * whole;
+}
+
 /* x Phi(x); the error function by Abramowitz & Stegun 7.1.26, to 1.5e-7. */
 INLINE lanes gelu(lanes x) {
     lanes z = either(x < 0.0f, -x, x) * HALF, t = 1.0f / (1.0f + 0.3275911f * z);
@@ -36,70 +55,124 @@ INLINE lanes gelu(lanes x) {
     return x * either(x < 0.0f, beyond, 1.0f - beyond);
 }
 
-INLINE float dot(const float *a, const float *b, int64_t n) {
-    float sum = 0;
-    for (int64_t i = 0; i < n; i++) sum += a[i] * b[i];
-    return sum;
-}
-
 INLINE int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
 
-/* `rows` rows of y (outputs) = x (inputs) times a matrix, plus a bias where there is one, plus what is there if `add`. */
-INLINE void some(const float *x, int64_t x_step, const float *matrix, const float *bias, float *y, int64_t y_step,
-                 int64_t inputs, int64_t outputs, const int rows, const int wide, int64_t from, int add) {
-    int64_t step = padded(outputs);
-    lanes sum[4][4];
+/* Enough for whole LANES from any of n numbers on. */
+INLINE int64_t beyond(int64_t n) { return padded(n) + LANES; }
+
+INLINE void copied(float *to, int64_t to_step, const float *from, int64_t from_step, int64_t rows, int64_t n) {
+    if (to_step == n && from_step == n) n *= rows, rows = rows > 0; /* as one */
+    for (int64_t r = 0; r < rows; r++) memcpy(to + r * to_step, from + r * from_step, sizeof(float) * n);
+}
+
+/* A matrix (inputs, outputs), its rows `step` apart: a row's sums are taken times the row's scale, plus the bias. */
+typedef struct {
+    const float *matrix;
+    int64_t step, inputs, outputs;
+    const float *bias, *scale; /* or none */
+} Map;
+
+/* A tile of y = x times the map, plus what is there if `add`: `rows` by `wide` lanes, which the registers hold. */
+INLINE void tile(const float *x, int64_t x_step, const Map *map, float *y, int64_t y_step, int64_t row, int64_t from,
+                 int add, const int rows, const int wide) {
+    int64_t inputs = map->inputs, step = map->step;
+    const float *line = map->matrix + from;
+    lanes sum[6][4];
+    x += row * x_step;
+    y += row * y_step;
     for (int r = 0; r < rows; r++)
         for (int w = 0; w < wide; w++) sum[r][w] = (lanes){0};
-    for (int64_t i = 0; i < inputs; i++) {
-        const float *line = matrix + i * step + from;
+    for (int64_t i = 0; i < inputs; i++, line += step)
         for (int w = 0; w < wide; w++) {
             lanes weights = load(line + w * LANES);
             for (int r = 0; r < rows; r++) sum[r][w] += x[r * x_step + i] * weights;
         }
-    }
     for (int r = 0; r < rows; r++)
         for (int w = 0; w < wide; w++) {
-            int64_t at = from + w * LANES;
+            int64_t at = from + w * LANES, left = map->outputs - at;
             float *to = y + r * y_step + at, here[LANES];
-            if (outputs - at >= LANES) {
-                if (bias) sum[r][w] += load(bias + at);
+            if (map->scale) sum[r][w] *= map->scale[row + r];
+            if (left >= LANES) {
+                if (map->bias) sum[r][w] += load(map->bias + at);
                 if (add) sum[r][w] += load(to);
                 store(to, sum[r][w]);
                 continue;
             }
             store(here, sum[r][w]);
-            for (int64_t i = 0; i < outputs - at; i++)
-                to[i] = here[i] + (bias ? bias[at + i] : 0.0f) + (add ? to[i] : 0.0f);
+            for (int64_t i = 0; i < left; i++)
+                to[i] = here[i] + (map->bias ? map->bias[at + i] : 0.0f) + (add ? to[i] : 0.0f);
         }
 }
 
-INLINE void linear(const float *x, int64_t x_step, const float *matrix, const float *bias, float *y, int64_t y_step,
-                   int64_t rows, int64_t inputs, int64_t outputs, int add) {
-    for (int64_t row = 0; row < rows;) {
-        int together = rows - row >= 4 ? 4 : 1;
-        const float *from = x + row * x_step;
-        float *to = y + row * y_step;
-        for (int64_t at = 0; at < outputs;) {
-            int wide = padded(outputs) - at >= 4 * LANES ? 4 : 1;
-            if (together == 4 && wide == 4) some(from, x_step, matrix, bias, to, y_step, inputs, outputs, 4, 4, at, add);
-            else if (together == 4) some(from, x_step, matrix, bias, to, y_step, inputs, outputs, 4, 1, at, add);
-            else if (wide == 4) some(from, x_step, matrix, bias, to, y_step, inputs, outputs, 1, 4, at, add);
-            else some(from, x_step, matrix, bias, to, y_step, inputs, outputs, 1, 1, at, add);
-            at += wide * LANES;
+INLINE void tiles(const float *x, int64_t x_step, const Map *map, float *y, int64_t y_step, int64_t rows, int64_t from,
+                  int add, const int wide) {
+    for (int64_t row = 0, parts = (rows + 5) / 6; row < rows; parts--) { /* as equal as may be */
+        int64_t together = (rows - row + parts - 1) / parts;
+        switch (together) {
+        case 6: tile(x, x_step, map, y, y_step, row, from, add, 6, wide); break;
+        case 5: tile(x, x_step, map, y, y_step, row, from, add, 5, wide); break;
+        case 4: tile(x, x_step, map, y, y_step, row, from, add, 4, wide); break;
+        case 3: tile(x, x_step, map, y, y_step, row, from, add, 3, wide); break;
+        case 2: tile(x, x_step, map, y, y_step, row, from, add, 2, wide); break;
+        default: tile(x, x_step, map, y, y_step, row, from, add, 1, wide);
         }
         row += together;
     }
 }
 
-INLINE void rms_norm(const float *x, const float *weight, float *y, int64_t n) {
-    float scale = 1.0f / sqrtf(dot(x, x, n) / n + TINY);
-    for (int64_t i = 0; i < n; i++) y[i] = x[i] * scale * weight[i];
+/* y = x times the map, plus what is there if `add`. A number's sum is the same whatever the other rows are. */
+EVERYWHERE static void mapped(const float *x, int64_t x_step, const Map *map, float *y, int64_t y_step, int64_t rows,
+                              int add) {
+    for (int64_t from = 0; from < map->outputs;) { /* a matrix comes from afar: each part of it serves all rows */
+        int64_t wide = (map->outputs - from + LANES - 1) / LANES;
+        if (wide >= 4) tiles(x, x_step, map, y, y_step, rows, from, add, 4), from += 4 * LANES;
+        else if (wide >= 2) tiles(x, x_step, map, y, y_step, rows, from, add, 2), from += 2 * LANES;
+        else tiles(x, x_step, map, y, y_step, rows, from, add, 1), from += LANES;
+    }
 }
 
-INLINE void unit(float *x, int64_t n) {
-    float norm = sqrtf(dot(x, x, n)), scale = 1.0f / (norm > 1e-12f ? norm : 1e-12f);
-    for (int64_t i = 0; i < n; i++) x[i] *= scale;
+INLINE void linear(const float *x, int64_t x_step, const float *matrix, const float *bias, const float *scale, float *y,
+                   int64_t y_step, int64_t rows, int64_t inputs, int64_t outputs, int add) {
+    mapped(x, x_step, &(Map){matrix, padded(outputs), inputs, outputs, bias, scale}, y, y_step, rows, add);
+}
+
+/* For each row of weights, c (rows, T), the sum of so much of each of T rows of n numbers. */
+INLINE void weighed(const float *c, int64_t c_step, const float *x, int64_t x_step, int64_t T, float *y, int64_t y_step,
+                    int64_t rows, int64_t n) {
+    mapped(c, c_step, &(Map){x, x_step, T, n, NULL, NULL}, y, y_step, rows, 0);
+}
+
+/* Rows of a times rows of b, which may be one for all (a step of 0); zeros to the end of the last LANES. */
+INLINE void dots(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t rows, int64_t n, float *out) {
+    for (int64_t from = 0; from < rows; from += LANES) {
+        int64_t here = rows - from < LANES ? rows - from : LANES;
+        float quarters[LANES][4] = {{0}};
+        for (int64_t r = 0; r < here; r++) {
+            const float *x = a + (from + r) * a_step, *y = b + (from + r) * b_step;
+            lanes sum = {0};
+            for (int64_t i = 0; i + LANES <= n; i += LANES) sum += load(x + i) * load(y + i);
+            quarter part = folded(sum);
+            for (int64_t i = n / LANES * LANES; i < n; i++) part[0] += x[i] * y[i];
+            memcpy(quarters[r], &part, sizeof(part));
+        }
+        for (int r = 0; r < LANES; r++)
+            out[from + r] = (quarters[r][0] + quarters[r][1]) + (quarters[r][2] + quarters[r][3]);
+    }
+}
+
+/* What makes a unit of each row, to the end of the last LANES. */
+INLINE void shortening(const float *x, int64_t step, int64_t rows, int64_t n, float *out) {
+    dots(x, step, x, step, rows, n, out);
+    for (int64_t r = 0; r < padded(rows); r++) {
+        float norm = sqrtf(out[r]);
+        out[r] = 1.0f / (norm > 1e-12f ? norm : 1e-12f);
+    }
+}
+
+/* What makes the mean square of each row 1, to the end of the last LANES. */
+INLINE void rms_norm(const float *x, int64_t rows, int64_t n, float *out) {
+    dots(x, n, x, n, rows, n, out);
+    for (int64_t r = 0; r < padded(rows); r++) out[r] = 1.0f / sqrtf(out[r] / (float)n + TINY);
 }
 
 #endif

@@ -133,6 +133,42 @@ def test_from_a_trail_the_newest_event_leads_where_all_of_them_do(kind: Kind, re
             assert not torch.allclose(elsewhere, whole, atol=1e-2), "the trail is what it goes on from"
 
 
+@pytest.mark.parametrize(("width", "heads", "rank"), [(16, 2, 24), (24, 3, 20), (64, 2, 64)])
+@pytest.mark.parametrize("ordered", [0.5, 1.0])
+def test_compiled_a_user_gets_the_same_in_any_company(width: int, heads: int, rank: int, ordered: float) -> None:
+    need_library()
+    model = learner(width=width, heads=heads, rank=rank, steps=2, length=60, recall="unordered")
+    course = Compiled(model)
+    vectors, _ = model.catalogue()
+    users = histories(60, 60, ordered)
+    before = [history.take(slice(0, -1)) for history in users if len(history.rows)]
+    _, trails = followed(course, vectors, before)
+    for made, lead in ((users, None), ([history for history in users if len(history.rows)], trails)):
+        together, left = followed(course, vectors, made, lead)
+        for at, history in enumerate(made):
+            alone, own = followed(course, vectors, [history], None if lead is None else lead[at : at + 1])
+            assert torch.equal(together[at], alone[0])
+            np.testing.assert_array_equal(left[at], own[0])
+        if ordered == 1.0:
+            torch.testing.assert_close(together, model.user_vectors(vectors, pack(made, 60)), atol=1e-5, rtol=1e-5)
+
+
+def test_compiled_who_took_an_item_that_is_broken_is_alone_in_it() -> None:
+    need_library()
+    model = learner()
+    course = Compiled(model)
+    vectors, _ = model.catalogue()
+    broken = vectors.detach().clone()
+    broken[3] = torch.nan
+    users = histories(40, 12, 0.5)
+    touched = torch.tensor([3 in history.rows for history in users])
+    assert touched.any()
+    expected, _ = followed(course, vectors.detach(), users)
+    made, _ = followed(course, broken, users)
+    assert not made[touched].any()
+    assert torch.equal(made[~touched], expected[~touched])
+
+
 def test_a_later_learner_of_its_shape_leaves_it_as_it_is(kind: Kind) -> None:
     first, second = learner(), learner(seed=1)
     traced = kind(first)
