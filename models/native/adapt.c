@@ -3,8 +3,8 @@
  * and models/adapt.py say, for serving. Those are the learner; this follows them, and tests hold it to them.
  *
  * Letters: E events of a group of users, R readers among them (all, or each user's newest), T events of one user, P of
- * the longest history, in whole LANES, L events at most, d width of the blocks, r rank of item and user vectors, H
- * heads of `relate`, D = d / H, G heads of `gather` and of the recall, K inner steps.
+ * the longest history, padded, L events at most, d width of the blocks, r rank of item and user vectors, H heads of
+ * `relate`, D = d / H, G heads of `gather` and of the recall, K inner steps.
  *
  * Every reader averages the events before it maps them: what fast weights say is affine in the values,
  *     W_K q = W_0 (q - sum_t c_t k_t) + sum_t c_t v_t,      v_t = map x_t,
@@ -17,47 +17,30 @@
 #include <math.h>
 #include <stdlib.h>
 
+#ifndef LANES /* for any processor: adapt_v3.c and adapt_v4.c are the same for better ones */
+#define LANES 4
+#endif
+
 #include "attend.h"
-#include "learner.h"
+#include "room.h"
+
+#ifdef CLONES
+typedef int Adapt(const Learner *, int64_t, const float *, const int64_t *, const int64_t *, const float *,
+                  const uint8_t *, const int64_t *, const float *, float *, float *);
+Adapt adapt_anywhere HIDDEN, adapt_v3 HIDDEN, adapt_v4 HIDDEN;
+#endif
+#if !defined(ADAPT) && defined(CLONES)
+#define ADAPT adapt_anywhere
+#elif !defined(ADAPT)
+#define ADAPT innerloop_adapt
+#endif
 
 #define EVENTS 512 /* of a group of users: these and the maps stay in a cache of the second level */
-#define PART 48    /* of them, which stay with a map in one of the first: a multiple of LANES */
-#define READERS 16 /* that share a map, and users of a group */
-
-/* An event to read at, and the first one that is read there: of the same user, both by their places in a group. */
-typedef struct {
-    int64_t first, last, column;
-    int ordered;
-} Reader;
-
-/* Columns of events, and the item vectors that they are of. */
-typedef struct {
-    const float *vectors;
-    const int64_t *rows, *kinds;
-    const float *preference;
-} Columns;
-
-/* What a group of users is worked on in. */
-typedef struct {
-    Reader *each, *newest;
-    float *strength, *sign, *taken, *stream, *scale, *factor, *keys, *shortening; /* of events */
-    float *target;                                                                /* of readers */
-    float *factors, *queries, *reading, *averaged, *inner;                        /* of READERS of them */
-    float *coefficients, *line, *toward;                                          /* of one */
-    float *said, *recalled;                                                       /* of users, and of one */
-    float *remains; /* of an event, for each head and for what has no order: the oldest of P events first, then zeros */
-    int64_t P, heads;
-} Room;
-
-/* What remains of the events that a reader sees, for one of the heads of all blocks and the recall. */
-INLINE const float *remaining(const Room *room, const Reader *reader, int64_t head) {
-    int64_t T = reader->last + 1 - reader->first;
-    return room->remains + (reader->ordered ? head : room->heads) * beyond(room->P) + room->P - T;
-}
+#define PART 48    /* of them, which stay with a map in one of the first: a multiple of PADDED */
 
 /* What up to READERS of block b make of the events, into target, (R, d). */
-INLINE void read(const Learner *of, int64_t b, const Reader *readers, int64_t R, int64_t E, float *target,
-                 const Room *room) {
+INLINE void read_at(const Learner *of, int64_t b, const Reader *readers, int64_t R, int64_t E, float *target,
+                    const Room *room) {
     const Block *block = of->block + b;
     int64_t d = of->width, H = of->heads, D = d / H, K = of->steps, P = room->P, wide = (1 + G) * d, each = (H + G) * d;
     float *queries = room->queries, *reading = room->reading, *c = room->coefficients;
@@ -138,7 +121,7 @@ INLINE void pass(const Learner *of, int64_t b, const Columns *columns, const Rea
     }
     for (int64_t h = 0; h < H; h++) store(room->shortening + h * beyond(E) + padded(E), (lanes){0});
     for (int64_t at = 0; at < R; at += READERS)
-        read(of, b, readers + at, R - at < READERS ? R - at : READERS, E, room->target + at * d, room);
+        read_at(of, b, readers + at, R - at < READERS ? R - at : READERS, E, room->target + at * d, room);
 }
 
 /* The recall's share of a user, added to u (r). */
@@ -159,50 +142,15 @@ INLINE void recall(const Learner *of, const Reader *reader, const float *prefere
         }
 }
 
-/* Lay out room for groups of so many events and users, of which there may be none yet: the numbers that it takes. */
-INLINE int64_t laid_out(const Learner *of, int64_t events, int64_t users, float *at, Room *room) {
-    int64_t d = of->width, r = of->rank, H = of->heads, P = room->P, taken = 0;
-    struct {
-        float **part;
-        int64_t numbers;
-    } parts[] = {
-        {&room->strength, events}, {&room->sign, events}, {&room->taken, events * r}, {&room->stream, events * d},
-        {&room->scale, events}, {&room->factor, events}, {&room->keys, events * d}, {&room->target, events * d},
-        {&room->shortening, H * beyond(events)}, {&room->factors, READERS}, {&room->queries, READERS * d},
-        {&room->reading, READERS * (1 + G) * d}, {&room->averaged, READERS * (H + G) * d},
-        {&room->inner, READERS * 4 * d}, {&room->coefficients, (H + G) * P}, {&room->line, events + 3 * P},
-        {&room->toward, d}, {&room->said, users * r}, {&room->recalled, G * r},
-        {&room->remains, (room->heads + 1) * beyond(P)},
-    };
-    for (size_t part = 0; part < sizeof(parts) / sizeof(*parts); part++) {
-        if (at) *parts[part].part = at + taken;
-        taken += beyond(parts[part].numbers);
-    }
-    return taken;
-}
-
-/* What remains of so many events at most, as the room has it. */
-INLINE void lasting(const Learner *of, int64_t longest, const Room *room) {
-    int64_t each = of->heads + G, P = room->P;
-    for (int64_t head = 0; head <= room->heads; head++) {
-        float *to = room->remains + head * beyond(P);
-        int64_t b = head / each;
-        const float *fading = b < of->blocks ? of->block[b].fading + head % each * of->length
-                                             : of->recall_fading + (head - of->blocks * each) * of->length;
-        store(to + P, (lanes){0});
-        for (int64_t age = 0; age < longest; age++) to[P - 1 - age] = head < room->heads ? fading[age] : 1.0f;
-    }
-}
-
 /*
  * Users' vectors (B, r) and the trails they leave, from columns of events. `spans` (4, B) says of each user where the
  * events begin in the columns, how many they are, and where the user's part begins of `lead` and of `trails`, whose
- * rows are (blocks - 1) d numbers an event. With `lead`, the trails of all events but the newest, only the newest is taken
- * through the blocks. 0, or -1 where there is no memory.
+ * rows are (blocks - 1) d numbers an event. With `lead`, the trails of all events but the newest, only the newest is
+ * taken through the blocks. 0, or -1 where there is no memory.
  */
-EVERYWHERE int innerloop_adapt(const Learner *of, int64_t B, const float *vectors, const int64_t *rows,
-                               const int64_t *kinds, const float *preference, const uint8_t *ordered,
-                               const int64_t *spans, const float *lead, float *users, float *trails) {
+int ADAPT(const Learner *of, int64_t B, const float *vectors, const int64_t *rows, const int64_t *kinds,
+          const float *preference, const uint8_t *ordered, const int64_t *spans, const float *lead, float *users,
+          float *trails) {
     int64_t d = of->width, r = of->rank, final = of->blocks - 1, longest = 1, events = 0;
     for (int64_t user = 0; user < B; user++) {
         longest = spans[B + user] > longest ? spans[B + user] : longest;
@@ -213,7 +161,7 @@ EVERYWHERE int innerloop_adapt(const Learner *of, int64_t B, const float *vector
     events = events < EVENTS ? events : EVENTS;
     events = events > longest ? events : longest;
     Room room = {.P = padded(longest), .heads = of->blocks * (of->heads + G) + (of->recalls ? G : 0)};
-    float *whole = aligned_alloc(sizeof(lanes), sizeof(float) * laid_out(of, events, together, NULL, &room));
+    float *whole = aligned_alloc(sizeof(float) * PADDED, sizeof(float) * laid_out(of, events, together, NULL, &room));
     room.each = malloc(sizeof(Reader) * (events + together));
     if (whole == NULL || room.each == NULL) {
         free(whole), free(room.each);
@@ -285,3 +233,14 @@ EVERYWHERE int innerloop_adapt(const Learner *of, int64_t B, const float *vector
     free(whole), free(room.each);
     return 0;
 }
+
+#if LANES == 4 && defined(CLONES)
+/* Not target_clones: a vector longer than a register is kept in memory, at a thirtieth of the speed. */
+static Adapt *best(void) {
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("x86-64-v4")) return adapt_v4;
+    return __builtin_cpu_supports("x86-64-v3") ? adapt_v3 : adapt_anywhere;
+}
+
+Adapt innerloop_adapt __attribute__((ifunc("best")));
+#endif

@@ -1,19 +1,22 @@
-/* What the calls are made of: sixteen numbers at a time, and the processors for which each call is compiled. */
+/* What the calls are made of: some numbers at a time, and the processors for which each call is compiled. */
 #ifndef LANES_H
 #define LANES_H
 
 #include <stdint.h>
 #include <string.h>
 
+#ifndef LANES
 #define LANES 16
+#endif
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
-typedef float quarter __attribute__((vector_size(LANES), aligned(4)));
+typedef float quad __attribute__((vector_size(16), aligned(4)));
 typedef int32_t wholes __attribute__((vector_size(4 * LANES), aligned(4)));
 
 /* On x86 the loader takes the best of these for the machine it runs on, so that one build serves them all. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
 #define EVERYWHERE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#define CLONES /* the same by hand, where that of LANES numbers is to depend on the processor */
 #define SUITS (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
 #elif defined(__x86_64__)
 #define EVERYWHERE
@@ -22,18 +25,21 @@ typedef int32_t wholes __attribute__((vector_size(4 * LANES), aligned(4)));
 #define EVERYWHERE
 #define SUITS 1
 #endif
+#define HIDDEN __attribute__((visibility("hidden"))) /* so that its place is known before the loader is done */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE lanes load(const float *from) { return *(const lanes *)from; }
 INLINE void store(float *to, lanes x) { *(lanes *)to = x; }
 INLINE lanes all(float x) { return (lanes){0} + x; }
-INLINE quarter folded(lanes x) {
-    quarter q[4];
+INLINE quad folded(lanes x) {
+    quad q[LANES / 4];
     memcpy(q, &x, sizeof(q));
-    return (q[0] + q[1]) + (q[2] + q[3]);
+    for (int half = LANES / 8; half > 0; half /= 2)
+        for (int i = 0; i < half; i++) q[i] += q[i + half];
+    return q[0];
 }
 INLINE float total(lanes x) {
-    quarter q = folded(x);
+    quad q = folded(x);
     return (q[0] + q[1]) + (q[2] + q[3]);
 }
 INLINE lanes either(wholes which, lanes a, lanes b) { return (lanes)((which & (wholes)a) | (~which & (wholes)b)); }

@@ -1,7 +1,7 @@
 /*
  * Vectors, matrices and what a layer applies to each number.
  *
- * A matrix is kept transposed, (inputs, outputs), its outputs padded to whole LANES with zeros.
+ * A matrix is kept transposed, (inputs, outputs), its outputs padded with zeros.
  */
 #ifndef MATRIX_H
 #define MATRIX_H
@@ -10,6 +10,8 @@
 
 #include "lanes.h"
 
+#define PADDED 16 /* numbers, whole LANES of whatever processor: what matrices and lines are padded to */
+#define ROWS (LANES == 8 ? 3 : 6) /* of a tile of 4 LANES, which 16 registers hold or else 32 */
 #define HALF 0.70710678118654752f
 #define TINY 1.1920929e-7f /* what torch's RMSNorm adds to a mean square */
 
@@ -55,10 +57,10 @@ INLINE lanes gelu(lanes x) {
     return x * either(x < 0.0f, beyond, 1.0f - beyond);
 }
 
-INLINE int64_t padded(int64_t n) { return (n + LANES - 1) / LANES * LANES; }
+INLINE int64_t padded(int64_t n) { return (n + PADDED - 1) / PADDED * PADDED; }
 
-/* Enough for whole LANES from any of n numbers on. */
-INLINE int64_t beyond(int64_t n) { return padded(n) + LANES; }
+/* Enough for a padded line from any of n numbers on. */
+INLINE int64_t beyond(int64_t n) { return padded(n) + PADDED; }
 
 INLINE void copied(float *to, int64_t to_step, const float *from, int64_t from_step, int64_t rows, int64_t n) {
     if (to_step == n && from_step == n) n *= rows, rows = rows > 0; /* as one */
@@ -77,7 +79,7 @@ INLINE void tile(const float *x, int64_t x_step, const Map *map, float *y, int64
                  int add, const int rows, const int wide) {
     int64_t inputs = map->inputs, step = map->step;
     const float *line = map->matrix + from;
-    lanes sum[6][4];
+    lanes sum[ROWS][4];
     x += row * x_step;
     y += row * y_step;
     for (int r = 0; r < rows; r++)
@@ -106,23 +108,20 @@ INLINE void tile(const float *x, int64_t x_step, const Map *map, float *y, int64
 
 INLINE void tiles(const float *x, int64_t x_step, const Map *map, float *y, int64_t y_step, int64_t rows, int64_t from,
                   int add, const int wide) {
-    for (int64_t row = 0, parts = (rows + 5) / 6; row < rows; parts--) { /* as equal as may be */
+    for (int64_t row = 0, parts = (rows + ROWS - 1) / ROWS; row < rows; parts--) { /* as equal as may be */
         int64_t together = (rows - row + parts - 1) / parts;
-        switch (together) {
-        case 6: tile(x, x_step, map, y, y_step, row, from, add, 6, wide); break;
-        case 5: tile(x, x_step, map, y, y_step, row, from, add, 5, wide); break;
-        case 4: tile(x, x_step, map, y, y_step, row, from, add, 4, wide); break;
-        case 3: tile(x, x_step, map, y, y_step, row, from, add, 3, wide); break;
-        case 2: tile(x, x_step, map, y, y_step, row, from, add, 2, wide); break;
-        default: tile(x, x_step, map, y, y_step, row, from, add, 1, wide);
-        }
+        if (together == 1) tile(x, x_step, map, y, y_step, row, from, add, 1, wide);
+        else if (together == 2) tile(x, x_step, map, y, y_step, row, from, add, 2, wide);
+        else if (together == 3) tile(x, x_step, map, y, y_step, row, from, add, 3, wide);
+        else if (ROWS > 3 && together == 4) tile(x, x_step, map, y, y_step, row, from, add, 4, wide);
+        else if (ROWS > 3 && together == 5) tile(x, x_step, map, y, y_step, row, from, add, 5, wide);
+        else if (ROWS > 3) tile(x, x_step, map, y, y_step, row, from, add, 6, wide);
         row += together;
     }
 }
 
 /* y = x times the map, plus what is there if `add`. A number's sum is the same whatever the other rows are. */
-EVERYWHERE static void mapped(const float *x, int64_t x_step, const Map *map, float *y, int64_t y_step, int64_t rows,
-                              int add) {
+static void mapped(const float *x, int64_t x_step, const Map *map, float *y, int64_t y_step, int64_t rows, int add) {
     for (int64_t from = 0; from < map->outputs;) { /* a matrix comes from afar: each part of it serves all rows */
         int64_t wide = (map->outputs - from + LANES - 1) / LANES;
         if (wide >= 4) tiles(x, x_step, map, y, y_step, rows, from, add, 4), from += 4 * LANES;
@@ -142,25 +141,25 @@ INLINE void weighed(const float *c, int64_t c_step, const float *x, int64_t x_st
     mapped(c, c_step, &(Map){x, x_step, T, n, NULL, NULL}, y, y_step, rows, 0);
 }
 
-/* Rows of a times rows of b, which may be one for all (a step of 0); zeros to the end of the last LANES. */
+/* Rows of a times rows of b, which may be one for all (a step of 0); zeros to the end of the padding. */
 INLINE void dots(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t rows, int64_t n, float *out) {
-    for (int64_t from = 0; from < rows; from += LANES) {
-        int64_t here = rows - from < LANES ? rows - from : LANES;
-        float quarters[LANES][4] = {{0}};
+    for (int64_t from = 0; from < rows; from += PADDED) {
+        int64_t here = rows - from < PADDED ? rows - from : PADDED;
+        float quads[PADDED][4] = {{0}};
         for (int64_t r = 0; r < here; r++) {
             const float *x = a + (from + r) * a_step, *y = b + (from + r) * b_step;
             lanes sum = {0};
             for (int64_t i = 0; i + LANES <= n; i += LANES) sum += load(x + i) * load(y + i);
-            quarter part = folded(sum);
+            quad part = folded(sum);
             for (int64_t i = n / LANES * LANES; i < n; i++) part[0] += x[i] * y[i];
-            memcpy(quarters[r], &part, sizeof(part));
+            memcpy(quads[r], &part, sizeof(part));
         }
-        for (int r = 0; r < LANES; r++)
-            out[from + r] = (quarters[r][0] + quarters[r][1]) + (quarters[r][2] + quarters[r][3]);
+        for (int r = 0; r < PADDED; r++)
+            out[from + r] = (quads[r][0] + quads[r][1]) + (quads[r][2] + quads[r][3]);
     }
 }
 
-/* What makes a unit of each row, to the end of the last LANES. */
+/* What makes a unit of each row, to the end of the padding. */
 INLINE void shortening(const float *x, int64_t step, int64_t rows, int64_t n, float *out) {
     dots(x, step, x, step, rows, n, out);
     for (int64_t r = 0; r < padded(rows); r++) {
@@ -169,7 +168,7 @@ INLINE void shortening(const float *x, int64_t step, int64_t rows, int64_t n, fl
     }
 }
 
-/* What makes the mean square of each row 1, to the end of the last LANES. */
+/* What makes the mean square of each row 1, to the end of the padding. */
 INLINE void rms_norm(const float *x, int64_t rows, int64_t n, float *out) {
     dots(x, n, x, n, rows, n, out);
     for (int64_t r = 0; r < padded(rows); r++) out[r] = 1.0f / sqrtf(out[r] / (float)n + TINY);
