@@ -67,14 +67,15 @@ class Adapting:
                 event could not go on from it: there is no order, or it would push the first one out of sight.
         """
         counts = np.bincount(events.owner, minlength=len(vectors))
+        many, ordered = counts.tolist(), events.ordered.tolist()  # one by one, numpy's own take their time
         followed, others = list[int](), list[int]()
         for at in places:
             trail = trails[at]
-            if trail is not None and len(trail) + 1 == counts[at] <= self._length and events.ordered[at]:
+            if trail is not None and len(trail) + 1 == many[at] <= self._length and ordered[at]:
                 followed.append(at)
             else:
                 trails[at] = None
-                if counts[at]:
+                if many[at]:
                     others.append(at)
         for group in (followed, others):
             for part in _alike(group, counts, self._length, MANY if self.compiled else SLOTS):
@@ -82,7 +83,7 @@ class Adapting:
                 users, left = self._follow(items, events, part, counts, lead)
                 for at, user, trail in zip(part, users, left, strict=True):
                     vectors[at] = user
-                    lasts = counts[at] < self._length and events.ordered[at]
+                    lasts = many[at] < self._length and ordered[at]
                     trails[at] = trail.copy() if lasts else None
 
     def _follow(
@@ -106,9 +107,10 @@ class Adapting:
 
 def _alike(places: Sequence[int], counts: Rows, length: int, slots: int) -> Iterator[list[int]]:
     """Those with about as many events together, the longest first, as many as fit into so many slots."""
-    left = sorted(places, key=counts.__getitem__)
+    many = counts.tolist()
+    left = sorted(places, key=many.__getitem__)
     while left:
-        together = max(1, slots // min(int(counts[left[-1]]), length))
+        together = max(1, slots // min(many[left[-1]], length))
         left, part = left[:-together], left[-together:]
         yield part
 

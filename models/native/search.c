@@ -84,7 +84,7 @@ EVERYWHERE int innerloop_search(int64_t N, int64_t r, const float *panels, const
 }
 
 /* Of what is compiled here; a library with another number is of another state of the sources. */
-int innerloop_version(void) { return 6; }
+int innerloop_version(void) { return 7; }
 
 /* Whether this processor has what makes these calls faster than torch's. */
 int innerloop_suits(void) { return SUITS; }
