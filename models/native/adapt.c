@@ -17,23 +17,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#ifndef LANES /* for any processor: adapt_v3.c and adapt_v4.c are the same for better ones */
-#define LANES 4
-#endif
-
 #include "attend.h"
 #include "room.h"
-
-#ifdef CLONES
-typedef int Adapt(const Learner *, int64_t, const float *, const int64_t *, const int64_t *, const float *,
-                  const uint8_t *, const int64_t *, const float *, float *, float *);
-Adapt adapt_anywhere HIDDEN, adapt_v3 HIDDEN, adapt_v4 HIDDEN;
-#endif
-#if !defined(ADAPT) && defined(CLONES)
-#define ADAPT adapt_anywhere
-#elif !defined(ADAPT)
-#define ADAPT innerloop_adapt
-#endif
 
 #define EVENTS 512 /* of a group of users: these and the maps stay in a cache of the second level */
 #define PART 48    /* of them, which stay with a map in one of the first: a multiple of PADDED */
@@ -148,9 +133,9 @@ INLINE void recall(const Learner *of, const Reader *reader, const float *prefere
  * rows are (blocks - 1) d numbers an event. With `lead`, the trails of all events but the newest, only the newest is
  * taken through the blocks. 0, or -1 where there is no memory.
  */
-int ADAPT(const Learner *of, int64_t B, const float *vectors, const int64_t *rows, const int64_t *kinds,
-          const float *preference, const uint8_t *ordered, const int64_t *spans, const float *lead, float *users,
-          float *trails) {
+int CALL(adapt)(const Learner *of, int64_t B, const float *vectors, const int64_t *rows, const int64_t *kinds,
+                const float *preference, const uint8_t *ordered, const int64_t *spans, const float *lead, float *users,
+                float *trails) {
     int64_t d = of->width, r = of->rank, final = of->blocks - 1, longest = 1, events = 0;
     for (int64_t user = 0; user < B; user++) {
         longest = spans[B + user] > longest ? spans[B + user] : longest;
@@ -233,14 +218,3 @@ int ADAPT(const Learner *of, int64_t B, const float *vectors, const int64_t *row
     free(whole), free(room.each);
     return 0;
 }
-
-#if LANES == 4 && defined(CLONES)
-/* Not target_clones: a vector longer than a register is kept in memory, at a thirtieth of the speed. */
-static Adapt *best(void) {
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("x86-64-v4")) return adapt_v4;
-    return __builtin_cpu_supports("x86-64-v3") ? adapt_v3 : adapt_anywhere;
-}
-
-Adapt innerloop_adapt __attribute__((ifunc("best")));
-#endif

@@ -1,29 +1,33 @@
-/* What the calls are made of: some numbers at a time, and the processors for which each call is compiled. */
+/* What the calls are made of: as many numbers at a time as a register holds. */
 #ifndef LANES_H
 #define LANES_H
 
 #include <stdint.h>
 #include <string.h>
 
-#ifndef LANES
-#define LANES 16
+#ifndef LANES /* for any processor: v3.c and v4.c are the same sources for better ones */
+#define LANES 4
+#define PROCESSOR anywhere
 #endif
 
 typedef float lanes __attribute__((vector_size(4 * LANES), aligned(4)));
 typedef float quad __attribute__((vector_size(16), aligned(4)));
 typedef int32_t wholes __attribute__((vector_size(4 * LANES), aligned(4)));
 
-/* On x86 the loader takes the best of these for the machine it runs on, so that one build serves them all. */
+/* On x86 best.c has the loader take what suits the machine it runs on, so that one build serves them all. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
-#define EVERYWHERE __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#define CLONES /* the same by hand, where that of LANES numbers is to depend on the processor */
+#define CLONES
 #define SUITS (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-#elif defined(__x86_64__)
-#define EVERYWHERE
+#define OF(call, processor) call##_##processor
+#define OWN(call, processor) OF(call, processor)
+#define CALL(call) HIDDEN OWN(call, PROCESSOR)
+#else
+#ifdef __x86_64__
 #define SUITS 0 /* compiled for the oldest of its kind: torch is faster */
 #else
-#define EVERYWHERE
 #define SUITS 1
+#endif
+#define CALL(call) innerloop_##call
 #endif
 #define HIDDEN __attribute__((visibility("hidden"))) /* so that its place is known before the loader is done */
 #define INLINE static inline __attribute__((always_inline))

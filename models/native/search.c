@@ -41,9 +41,9 @@ INLINE void take_in(Found *found, const float *scores, int64_t from, int64_t k, 
  * Rows (B, k) and their scores. `allowed`, (B, N) bytes or NULL, says which may answer; `queries` and `barred`, (pairs),
  * which single ones may not. The biases are a whole number of panels. 0, or -1 where there is no memory.
  */
-EVERYWHERE int innerloop_search(int64_t N, int64_t r, const float *panels, const float *biases, int64_t B,
-                                const float *users, const uint8_t *allowed, int64_t pairs, const int64_t *queries,
-                                const int64_t *barred, int64_t k, float grid, int64_t *rows, float *scores) {
+int CALL(search)(int64_t N, int64_t r, const float *panels, const float *biases, int64_t B, const float *users,
+                 const uint8_t *allowed, int64_t pairs, const int64_t *queries, const int64_t *barred, int64_t k, float grid,
+                 int64_t *rows, float *scores) {
     int64_t count = (N + PANEL - 1) / PANEL;
     int64_t *next = malloc(sizeof(int64_t) * (count + pairs)); /* a chain of pairs for each panel */
     if (next == NULL && count + pairs > 0) return -1;
@@ -82,9 +82,3 @@ EVERYWHERE int innerloop_search(int64_t N, int64_t r, const float *panels, const
     free(next);
     return 0;
 }
-
-/* Of what is compiled here; a library with another number is of another state of the sources. */
-int innerloop_version(void) { return 7; }
-
-/* Whether this processor has what makes these calls faster than torch's. */
-int innerloop_suits(void) { return SUITS; }

@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LANES 16
+
+#include "calls.h"
 #include "found.h"
 #include "tiles.h"
 
@@ -19,10 +22,6 @@
 #define ROOM 256       /* items of a query that may be in doubt at once */
 #define TOO_FAR 1e6f   /* scores beyond which steps are none: search.c knows what to do */
 #define TOO_LONG 1e15f /* of what is shorter, no square that is too small for a number matters */
-
-int innerloop_search(int64_t N, int64_t r, const float *panels, const float *biases, int64_t B, const float *users,
-                     const uint8_t *allowed, int64_t pairs, const int64_t *queries, const int64_t *barred, int64_t k,
-                     float grid, int64_t *rows, float *scores);
 
 typedef struct {
     int64_t N, r, steps;
