@@ -67,7 +67,7 @@ async def test_few_are_computed_at_once_and_many_by_the_thread(
         return real(self, *given)
 
     monkeypatch.setattr(Served, "compute", noted)
-    monkeypatch.setattr(served_module, "QUICK", 2.3e-4)
+    monkeypatch.setattr(served_module, "QUICK", 1.7e-4)
     store.histories = {"few": [1001] * 3} | {str(number): [1001] * 200 for number in range(4)}
     few = await engine.ask(Query(user="few"))
     await engine.ask_all(Query(user="0"), [str(number) for number in range(4)])
