@@ -30,7 +30,7 @@ from models.learner import Learner
 from models.panels import Panels
 from models.snapshot import POPULARITY, Manifest, Snapshot
 
-QUICK = 3e-3
+QUICK = 2e-3
 """Seconds that the event loop may spend on a batch itself. Under load another thread takes up to 5 ms longer to win the
 interpreter back again and again, meanwhile more come to wait, and their batch takes longer still."""
 
