@@ -21,7 +21,7 @@ SLOTS = 800
 """Events traced at once, about: what the caches hold. Users are padded to the longest among them."""
 
 MANY = 1 << 16
-"""Events that one compiled call is given at the most, which takes user after user as they are."""
+"""Events that one compiled call is given at the most, which pads nobody."""
 
 Vector = NDArray[np.float32]
 """A user, (r,)."""

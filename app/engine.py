@@ -221,15 +221,11 @@ class Engine:
         started = perf_counter()
         stored = [waiting for waiting in batch if waiting.query.stored]
         users = [cast(str, user) for waiting in stored for user in waiting.users]
-        once = users if len(stored) == 1 else list(dict.fromkeys(users))
+        once = list(dict.fromkeys(users))
         try:
-            found = await self._read_stored(once)
-            if len(stored) == 1:
-                stored[0].histories = list(found)
-            else:
-                known = dict(zip(once, found, strict=True))
-                for waiting in stored:
-                    waiting.histories = [known[cast(str, user)] for user in waiting.users]
+            found = dict(zip(once, await self._read_stored(once), strict=True))
+            for waiting in stored:
+                waiting.histories = [found[cast(str, user)] for user in waiting.users]
         except StoreUnavailable:
             for _ in users:
                 self._observer.fallback("store-unavailable")

@@ -75,7 +75,9 @@ class UserHistory(NamedTuple):
     def each(cls, stored: Iterable[bytes | None]) -> list[UserHistory]:
         """The same of many, made as a NamedTuple makes itself, in half the time."""
         make, version = tuple.__new__, _VERSION.unpack_from
-        return [NOTHING if one is None else make(cls, (version(one)[0], one[_HEAD:])) for one in stored]
+        return [
+            NOTHING if one is None or len(one) < _HEAD else make(cls, (version(one)[0], one[_HEAD:])) for one in stored
+        ]
 
 
 def in_order(times: NDArray[np.float64]) -> bool:

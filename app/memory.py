@@ -42,7 +42,9 @@ class Memory:
                 user, history = users[at], histories[at]
                 if user is not None and history is not None and user not in waiting.forgotten:
                     known = waiting.known[at] = adapted.find(user, history.version)
-                    if known is None and waiting.trails[at] is None:
+                    if known is not None:
+                        waiting.trails[at] = None
+                    elif waiting.trails[at] is None:
                         waiting.trails[at] = adapted.trail(user, history)
             if plain and known is not None and known.k == k and known.answer is not None:
                 waiting.answers[at] = known.answer

@@ -6,7 +6,7 @@ Letters: B answers, K rows of each, N rows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from json.encoder import encode_basestring_ascii as quoted
 
 import numpy as np
@@ -61,12 +61,8 @@ class Names:
             self._together, place(self._begins), B, K, place(rows), place(counts), BEFORE.encode(), BETWEEN.encode(),
             after.encode(), none.encode(), place(out), place(ends),
         )  # fmt: skip
-        begin, texts = 0, list[str]()
-        text = out[: ends[-1] if B else 0].tobytes().decode()
-        for end in ends.tolist():
-            texts.append(text[begin:end])
-            begin = end
-        return texts
+        text, places = out[: ends[-1] if B else 0].tobytes().decode(), [0, *ends.tolist()]
+        return [text[begin:until] for begin, until in pairwise(places)]
 
 
 def _first(rows: Whole, counts: Whole) -> list[list[int]]:

@@ -56,19 +56,24 @@ def decode(
 ) -> Events:
     """What the queries' histories say, stored or given inline.
 
-    An event on an item that is not here, or of a kind nobody knows, is passed over.
+    An event on an item that is not here is passed over, and so is a stored one of a kind nobody knows.
 
     Args:
         histories: each query's stored history, None where there is none to read.
         row_of_handle: an item's row at the place of its handle, -1 for none; the last place stands for all beyond.
+    Raises:
+        ValueError: a stored history is damaged.
     """
     size = RECORD.itemsize
     stored = [
         history.packed if history is not None and query.stored else b"" for query, history in _pairs(queries, histories)
     ]
     counts = np.array([len(packed) // size for packed in stored], np.int64)
+    packed = b"".join(stored)
+    if len(packed) != size * counts.sum():
+        raise ValueError(f"a stored history is not of whole records, of {size} bytes each")
     apart = _apart_compiled if _compiled() else _apart
-    owner, rows, kinds, values, ordered, complete = apart(b"".join(stored), counts, row_of_handle)
+    owner, rows, kinds, values, ordered, complete = apart(packed, counts, row_of_handle)
     inline = [(at, query.history) for at, query in enumerate(queries) if query.history is not None]
     if inline:
         given_rows = [row_of_item.get(item, -1) for _, given in inline for item in given.items]

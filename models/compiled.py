@@ -156,6 +156,6 @@ class Compiled:
         return self._kept[-1].data_ptr()
 
     def _turned(self, maps: Tensor) -> int:
-        """The same of maps, (..., outputs, inputs), as adapt.c has them: (..., inputs, outputs), padded."""
+        """The same of maps, (..., outputs, inputs), as matrix.h has them: (..., inputs, outputs), padded."""
         turned = maps.transpose(-1, -2)
         return self._own(F.pad(turned, (0, -turned.shape[-1] % LANES)))

@@ -46,7 +46,7 @@ class RatingScale:
         A rating in the lowest 40% of the scale speaks against; a dislike or a skip is -1; all else is 1.
 
         Args:
-            kinds: kind codes, (N,).
+            kinds: kind codes, (N,), each of one of KINDS.
             values: (N,), NaN where there is none.
         Returns:
             (N,) float32, never 0: every interaction is evidence of something.

@@ -1,7 +1,8 @@
 """The calls compiled from `models/native`: built where the package is installed, if a C compiler is at hand there.
 
-On x86 that must be gcc 12 or later with glibc, and the processor have AVX2: else torch is faster. Where there are none,
-torch does the same in more steps: `models.traced`, `models.index`, `models.chunked`.
+On x86 that must be gcc 12 or later with glibc, and the processor of x86-64-v3, with AVX2: else torch is faster. Where
+there are none, torch does the same in more steps (`models.traced`, `models.index`, `models.chunked`), or Python does
+(`app.support`, `app.names`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 /*
- * Adapting to users, one after the other, without a step of the interpreter's: what models/learner.py, models/block.py
- * and models/adapt.py say, for serving. Those are the learner; this follows them, and tests hold it to them.
+ * Adapting to users, some at a time, without a step of the interpreter's: what models/learner.py, models/block.py and
+ * models/adapt.py say, for serving. Those are the learner; this follows them, and tests hold it to them.
  *
  * Letters: E events of a group of users, R readers among them (all, or each user's newest), T events of one user, P of
  * the longest history, padded, L events at most, d width of the blocks, r rank of item and user vectors, H heads of

@@ -17,7 +17,7 @@ typedef int32_t wholes __attribute__((vector_size(4 * LANES), aligned(4)));
 /* On x86 best.c has the loader take what suits the machine it runs on, so that one build serves them all. */
 #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && __GNUC__ >= 12 && !defined(__clang__)
 #define CLONES
-#define SUITS (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+#define SUITS (__builtin_cpu_supports("x86-64-v3") != 0)
 #define OF(call, processor) call##_##processor
 #define OWN(call, processor) OF(call, processor)
 #define CALL(call) HIDDEN OWN(call, PROCESSOR)

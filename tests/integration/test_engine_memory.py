@@ -51,10 +51,14 @@ async def test_another_question_of_the_same_user_starts_from_the_vector(
     plain = await mindful.ask(Query(user="a", k=20))
     adapted.clear()
     assert (await mindful.ask(Query(user="a", k=5))).items == plain.items[:5]
-    odd = await mindful.ask(Query(user="a", categories=["odd"], exclude=[plain.items[0]]))
-    assert {int(item[1:]) % 2 for item in odd.items} == {1}
-    assert plain.items[0] not in odd.items
-    assert (await mindful.ask(Query(user="a", k=20))).items == plain.items, "after other questions too"
+    for _ in range(2):
+        assert (await mindful.ask(Query(user="a", k=20))).items == plain.items, "after other questions too"
+        odd = await mindful.ask(Query(user="a", k=20, categories=["odd"], exclude=[plain.items[0]]))
+        assert {int(item[1:]) % 2 for item in odd.items} == {1}
+        assert plain.items[0] not in odd.items
+        everything = await mindful.ask(Query(user="a", k=20, include_seen=True))
+        assert {"i3", "i8"} & set(everything.items) or everything.items != plain.items
+    assert (await mindful.ask(Query(user="a", k=20))).items == plain.items
     assert not adapted
     await mindful.ask(Query(user="b"))
     store.histories["a"].append(1030)
@@ -103,6 +107,23 @@ async def test_a_vector_brought_before_a_swap_is_not_used_after_it(
     await ahead
     for k, answer in ((20, await late), (5, await mindful.ask(Query(user="a", k=5)))):
         assert answer == other.answer([Query(user="a", k=k)], [store.records("a")])[0]
+    again = await mindful.ask(Query(user="b"))
+    assert again == other.answer([Query(user="b")], [store.records("b")])[0], "what was computed before is not kept"
+
+
+async def test_an_answer_of_the_catalogue_before_is_not_kept(
+    mindful: Engine, store: Store, served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.histories = {"a": [1003, 1008]}
+    gone = (await mindful.ask(Query(user="a"))).items[0]
+    handles = {item.id: 1000 + row for row, item in enumerate(served.items)}
+    fewer = served.renewed([Entry(0, Item(gone, available=False), None)], handles, 2)
+    with busy(monkeypatch) as computing:
+        ahead = asyncio.create_task(mindful.ask(Query(user="a", k=20)))
+        await asyncio.to_thread(computing.wait, 10)
+        mindful.swap(fewer)
+    assert gone in (await ahead).items
+    assert gone not in (await mindful.ask(Query(user="a", k=20))).items
 
 
 async def test_a_new_event_goes_on_from_where_the_last_one_led(

@@ -32,6 +32,12 @@ def test_users_are_padded_as_training_pads_them() -> None:
             assert torch.equal(found, truth)
 
 
+def test_a_history_that_is_damaged_is_not_taken_for_its_neighbours() -> None:
+    histories = [UserHistory(1, bytes(RECORD.itemsize + 7)), UserHistory(1, bytes(RECORD.itemsize))]
+    with pytest.raises(ValueError, match="whole records, of 20 bytes"):
+        decode([Query(user="u")] * 2, histories, np.array([0, -1]), {}, RatingScale())
+
+
 def test_stored_events_are_taken_apart_alike_compiled_and_not(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     histories: list[UserHistory | None] = []
