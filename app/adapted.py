@@ -12,9 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-from numpy.typing import NDArray
-
+from app.adapting import Trail, Vector
 from app.event import RECORD, UserHistory
 from app.query import Answer
 
@@ -26,7 +24,7 @@ class Way(NamedTuple):
     """The trail of a user's history as it was read."""
 
     packed: bytes
-    trail: NDArray[np.float32]  # (n, width): see `app.adapting`
+    trail: Trail
     nbytes: int
 
 
@@ -35,7 +33,7 @@ class Known:
     """A user as of one version of the history."""
 
     version: int
-    vector: NDArray[np.float32]  # (d,)
+    vector: Vector
     complete: bool  # made of every event, and all on items of the snapshot: the catalogue cannot change it
     k: int = 0
     answer: Answer | None = None  # to the plain query for `k` items
@@ -64,7 +62,7 @@ class Adapted:
         self._known.move_to_end(user)
         return known
 
-    def trail(self, user: str, history: UserHistory) -> NDArray[np.float32] | None:
+    def trail(self, user: str, history: UserHistory) -> Trail | None:
         """That of just this history without its newest event, where it is at hand."""
         way = self._ways.get(user)
         if way is None or way.packed != history.packed[: -RECORD.itemsize]:
@@ -75,12 +73,12 @@ class Adapted:
         self,
         user: str,
         history: UserHistory,
-        vector: NDArray[np.float32],
+        vector: Vector,
         answer: Answer,
         k: int | None,
         *,
         complete: bool = True,
-        trail: NDArray[np.float32] | None = None,
+        trail: Trail | None = None,
         behind: bool = False,
     ) -> None:
         """Remember what a user was adapted to, and the answer if it is to the plain query for `k` items, not None.
@@ -95,8 +93,7 @@ class Adapted:
         if known is None or known.version < version:
             if len(self._known) >= self._capacity and known is None:
                 self._lose(self._known.popitem(last=False)[0])
-            # A vector of its own, or it would hold on to the whole batch's.
-            known = self._known[user] = Known(version, vector.copy(), complete)
+            known = self._known[user] = Known(version, vector, complete)
             self._known.move_to_end(user, last=not behind)
             self._lose(user)
             if trail is not None:

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
-from typing import cast
 
 import torch
 
@@ -220,22 +219,21 @@ class Engine:
         """Bring the stored history of each query in one round trip; None stays where it could not be read."""
         started = perf_counter()
         stored = [waiting for waiting in batch if waiting.query.stored]
-        users = [cast(str, user) for waiting in stored for user in waiting.users]
-        once = list(dict.fromkeys(users))
+        users = dict.fromkeys([user for waiting in stored for user in waiting.users if user is not None])
         try:
-            found = dict(zip(once, await self._read_stored(once), strict=True))
+            found: dict[str | None, UserHistory]
+            found = dict(zip(users, await self._read_stored(list(users)), strict=True))
             for waiting in stored:
-                waiting.histories = [found[cast(str, user)] for user in waiting.users]
+                waiting.histories = [found[user] for user in waiting.users]
         except StoreUnavailable:
-            for _ in users:
+            for _ in range(sum([len(waiting.users) for waiting in stored])):
                 self._observer.fallback("store-unavailable")
         self._observer.stage("redis", perf_counter() - started)
 
     async def _compute(self, batch: Sequence[Waiting]) -> None:
         started = perf_counter()
         served = self.served
-        groups = alike(batch)
-        firsts = [group[0] for group in groups]
+        firsts, others = alike(batch)
         outcome = await self._on_device(
             served,
             [waiting.query for waiting, _ in firsts],
@@ -244,10 +242,11 @@ class Engine:
             [known.vector if (known := waiting.known[at]) else None for waiting, at in firsts],
         )
         if served is self._served:
-            self._memory.keep(batch, groups, outcome)
-        for group, answer in zip(groups, outcome.answers, strict=True):
-            for waiting, at in group:
-                waiting.answers[at] = answer
+            self._memory.keep(firsts, outcome)
+        for (waiting, at), answer in zip(firsts, outcome.answers, strict=True):
+            waiting.answers[at] = answer
+        for number, (waiting, at) in others:
+            waiting.answers[at] = outcome.answers[number]
         for waiting in batch:
             waiting.give()
         seconds = perf_counter() - started

@@ -6,7 +6,7 @@ Only the event loop touches it: no locks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from app.acquaintance import Acquaintance, Compute, Read
 from app.adapted import Adapted
@@ -27,12 +27,16 @@ class Memory:
         self.adapted = Adapted(capacity)
         self._capacity, self._read, self._compute = capacity, read, compute
         self._next: Acquaintance | None = None
+        self._kept = 0  # how often something was: who has been looked up since need not be looked up again
 
     def answered(self, waiting: Waiting) -> bool:
         """Answer those of a query's users whose answers are known for just their histories; whether that is all.
 
         For the others bring what is known: the vector, or a trail.
         """
+        if waiting.looked_up == self._kept:
+            return not waiting.left
+        waiting.looked_up = self._kept
         query, adapted = waiting.query, self.adapted
         plain, k = query.plain, query.k
         users, histories, left = waiting.users, waiting.histories, list[int]()
@@ -55,20 +59,19 @@ class Memory:
             waiting.give()
         return not left
 
-    def keep(self, batch: Sequence[Waiting], groups: Iterable[Sequence[Place]], outcome: Outcome) -> None:
-        """What came of each of a batch's groups that were answered as one, where it may be remembered."""
-        forgotten = frozenset[str | None]().union(*(waiting.forgotten for waiting in batch))
-        for group, answer, vector, complete, trail in zip(groups, *outcome, strict=True):
-            waiting, at = group[0]
-            known = waiting.known[at]
+    def keep(self, places: Sequence[Place], outcome: Outcome) -> None:
+        """What came of these, where it may be remembered."""
+        self._kept += 1
+        for (waiting, at), answer, vector, complete, trail in zip(places, *outcome, strict=True):
+            known, query = waiting.known[at], waiting.query
             if known is not None:
-                if waiting.query.plain:
-                    known.k, known.answer = waiting.query.k, answer
+                if query.plain:
+                    known.k, known.answer = query.k, answer
                 continue
             user, history = waiting.users[at], waiting.histories[at]
-            if vector is None or history is None or user is None or user in forgotten:
+            if vector is None or history is None or user is None or user in waiting.forgotten:
                 continue
-            k = waiting.query.k if waiting.query.plain else None
+            k = query.k if query.plain else None
             self.adapted.keep(user, history, vector, answer, k, complete=complete, trail=trail)
             if self._next is not None and history.version:
                 self._next.moved(user)

@@ -165,7 +165,7 @@ class Served:
                 groups["likeness" if query.like in self.rows else "nothing"].append(at)
             else:
                 groups["popularity" if query.stored and histories[at] is None else "taste"].append(at)
-        answers = dict.fromkeys(groups["nothing"], self._nothing)
+        answers = [self._nothing] * len(queries)
         vectors: list[Vector | None] = list(known)
         ways: list[Trail | None] = [None] * len(queries) if trails is None else list(trails)
         with torch.inference_mode():
@@ -174,37 +174,38 @@ class Served:
                 for at in unknown:
                     vectors[at] = self._prior
                 self._adapting.adapt(self._vectors, unknown, events, vectors, ways)
-                found = np.concatenate([cast(Vector, vectors[at]) for at in group]).reshape(len(group), -1)
-                users = torch.from_numpy(found).to(self._vectors.device)
-                answers |= self._ranked(self._by_taste, users, group, queries, events)
+                found = bytearray().join([cast(Vector, vectors[at]) for at in group])
+                users = torch.frombuffer(found, dtype=torch.float32).view(len(group), -1).to(self._vectors.device)
+                self._rank(self._by_taste, users, group, queries, events, answers)
             if group := groups["likeness"]:
                 users = self._vectors[[self.rows[str(queries[at].like)] for at in group]]
-                answers |= self._ranked(self._by_likeness, users, group, queries, events)
+                self._rank(self._by_likeness, users, group, queries, events, answers)
             if group := groups["popularity"]:
                 users = self._vectors.new_zeros(len(group), 0)
-                answers |= self._ranked(self._by_popularity, users, group, queries, events, degraded=True)
+                self._rank(self._by_popularity, users, group, queries, events, answers, degraded=True)
         # An item put since the snapshot stands on its text alone, and that may be put again.
         settled = np.bincount(events.owner[events.rows >= len(self.snapshot.items)], minlength=len(queries)) == 0
         complete = events.complete & settled
-        ways = [way if whole else None for way, whole in zip(ways, complete, strict=True)]
-        return Outcome([answers[at] for at in range(len(queries))], vectors, complete.tolist(), ways)
+        if not complete.all():
+            ways = [way if whole else None for way, whole in zip(ways, complete, strict=True)]
+        return Outcome(answers, vectors, complete.tolist(), ways)
 
     def warm(self, largest: int) -> None:
         """Answer made-up batches of one and of `largest` queries, so that no real one pays for a first time."""
         for size in (1, largest):
             self.answer([Query()] * size, [None] * size)
 
-    def _ranked(
+    def _rank(
         self,
         index: Index,
         users: Tensor,
         group: Sequence[int],
         queries: Sequence[Query],
         events: Events,
+        answers: list[Answer],
         degraded: bool = False,
-    ) -> dict[int, Answer]:
-        """Answers by place in the batch. Masks of all rows are made only for those who ask for few of them."""
-        answers: dict[int, Answer] = {}
+    ) -> None:
+        """Put in the answers of a group. Masks of all rows are made only for those who ask for few of them."""
         masked = [queries[at].candidates is not None or queries[at].categories is not None for at in group]
         for few in (False, True):
             chosen = [number for number, asked in enumerate(masked) if asked is few]
@@ -221,8 +222,9 @@ class Served:
             )
             rows = hits.rows.cpu().numpy()
             counts = np.minimum((rows >= 0).sum(1), [query.k for query in asked])
-            answers |= zip(places, self._answers(rows, hits.scores.cpu().numpy(), counts, degraded), strict=True)
-        return answers
+            made = self._answers(rows, hits.scores.cpu().numpy(), counts, degraded)
+            for at, answer in zip(places, made, strict=True):
+                answers[at] = answer
 
     def _answers(
         self, rows: Rows, scores: NDArray[np.float32], counts: NDArray[np.int64], degraded: bool = False

@@ -44,6 +44,7 @@ class Waiting:
     known: list[Known | None] = field(init=False)  # of just this history, and of what is served
     trails: list[Trail | None] = field(init=False)  # where not: that of all events but the newest, if that is known
     forgotten: frozenset[str | None] = frozenset()  # of whom nothing is to be remembered
+    looked_up: int = field(init=False)  # when, as the memory counts it
 
     def __post_init__(self) -> None:
         count = len(self.users)
@@ -60,6 +61,7 @@ class Waiting:
 
     def doubt(self) -> None:
         """What is known of the users may be so no longer."""
+        self.looked_up = NEVER
         self.known, self.trails = [None] * len(self.users), [None] * len(self.users)
 
     def give(self) -> None:
@@ -67,6 +69,8 @@ class Waiting:
         if not self.given.done():
             self.given.set_result(cast(list[Answer], self.answers))
 
+
+NEVER = -1
 
 Place = tuple[Waiting, int]
 """One of those who wait, and one of its users."""
@@ -108,19 +112,26 @@ class Line:
         return taken
 
 
-def alike(batch: Sequence[Waiting]) -> list[list[Place]]:
-    """Users without an answer who are asked for the same, together: one computation answers them."""
+def alike(batch: Sequence[Waiting]) -> tuple[list[Place], list[tuple[int, Place]]]:
+    """Users without an answer: those to be computed for, and those who are asked for the same as one of them, with the
+    number of that one.
+    """
     if len(batch) == 1 and len(set(batch[0].users)) == len(batch[0].users):
-        return [[(batch[0], at)] for at in batch[0].left]
-    groups: dict[object, list[Place]] = {}
+        return [(batch[0], at) for at in batch[0].left], []
+    firsts, others = list[Place](), list[tuple[int, Place]]()
+    numbers: dict[object, int] = {}
     for waiting in batch:
-        k, users, histories = waiting.query.k, waiting.users, waiting.histories
+        query, users, histories = waiting.query, waiting.users, waiting.histories
         for at in waiting.left:
             history = histories[at]
             place = (waiting, at)
-            key = (users[at], k, history.version) if waiting.query.plain and history is not None else place
-            groups.setdefault(key, []).append(place)
-    return list(groups.values())
+            if query.plain and history is not None:
+                number = numbers.setdefault((users[at], query.k, history.version), len(firsts))
+                if number < len(firsts):
+                    others.append((number, place))
+                    continue
+            firsts.append(place)
+    return firsts, others
 
 
 def fail(batch: Iterable[Waiting], error: Exception) -> None:

@@ -113,7 +113,7 @@ def _timed() -> Iterator[dict[str, float]]:
     places: list[tuple[Any, str, str]] = [
         (served_module, "decode", "decode"),
         (Adapting, "adapt", "adapt"),
-        (Served, "_ranked", "rank"),
+        (Served, "_rank", "rank"),
     ]
     whole = [(owner, attribute, getattr(owner, attribute)) for owner, attribute, _ in places]
     for owner, attribute, name in places:

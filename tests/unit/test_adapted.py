@@ -22,7 +22,7 @@ def history(events: int, version: int = 1) -> UserHistory:
 
 def keep(known: Adapted, user: str, of: UserHistory, width: int = 4, behind: bool = False) -> None:
     trail = np.ones((len(of.records), width), np.float32)
-    known.keep(user, of, np.zeros(3, np.float32), ANSWER, 10, trail=trail, behind=behind)
+    known.keep(user, of, bytes(12), ANSWER, 10, trail=trail, behind=behind)
 
 
 def test_a_trail_is_that_of_the_history_without_its_newest_event() -> None:
@@ -43,7 +43,7 @@ def test_a_trail_is_that_of_the_history_without_its_newest_event() -> None:
 def test_who_is_adapted_to_without_leaving_a_trail_has_none() -> None:
     known = Adapted(10)
     keep(known, "a", history(3))
-    known.keep("a", history(4, version=2), np.zeros(3, np.float32), ANSWER, 10)
+    known.keep("a", history(4, version=2), bytes(12), ANSWER, 10)
     assert known.trail("a", history(4, version=3)) is None
 
 

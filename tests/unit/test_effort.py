@@ -17,7 +17,7 @@ TWENTY = UserHistory(1, bytes(20 * RECORD.itemsize))
 
 
 def one(query: Query, history: UserHistory | None = NOBODY, *, known: bool = False, led: bool = False) -> float:
-    vector, trail = np.zeros(4, np.float32), np.zeros((19, 4), np.float32)
+    vector, trail = bytes(16), np.zeros((19, 4), np.float32)
     return effort([query], [history], [vector if known else None], [trail if led else None], 1000, CONFIG, 1e-9)
 
 
