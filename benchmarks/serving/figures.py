@@ -25,6 +25,7 @@ Figure = dict[str, Any]
 PAGE = 256  # users of a request
 CLIENTS = 2  # who ask for so many
 QUIET = 1.0  # seconds at a time
+TAILS = 4  # repetitions more of what a few slow moments decide
 STARTED_WITHIN = 4.0  # the generator takes a while
 BEFORE_SECONDS = 5.0
 SWAPPED_WITHIN = 30.0
@@ -123,7 +124,7 @@ def tail(ours: Server, load: Load, peak: float, empty_peak: float, repetitions: 
     visit(ours.base, load.users)
     empty = replace(load, path="/empty", share=0.0)
     came, base = [], []
-    for _ in range(repetitions):
+    for _ in range(repetitions + TAILS):
         came.append(open_loop(ours.port, load, 0.7 * peak).whole())
         base.append(open_loop(ours.port, empty, 0.7 * empty_peak).whole())
     return {

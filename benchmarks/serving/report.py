@@ -76,7 +76,7 @@ def rows(found: Figures) -> Iterator[Row]:
         batch, bound = found["batch"], "POST /recommend/batch, 256 users / matrix-multiply bound"
         yield at_least(f"{bound}: answers remembered", batch["known against matmul"], 0.5)
         yield at_least("vectors remembered, answers not", batch["scored against matmul"], 0.5)
-        yield at_least("each with a new event", batch["changed against matmul"], 0.5)
+        yield at_least("each with a new event, which is no part of the bound", batch["changed against matmul"], None)
     if "swap" in found:
         swap = found["swap"]
         waited = [each["seconds until served"] for each in swap["swaps"]]
