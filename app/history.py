@@ -45,7 +45,8 @@ __all__ = [
 ]
 
 PARTITIONS = 16
-_HISTORIES = [b"il:{%d}:history:" % partition for partition in range(PARTITIONS)]
+_TAGS = [f"il:{{{partition}}}:" for partition in range(PARTITIONS)]
+_HISTORIES = [f"{tag}history:".encode() for tag in _TAGS]
 FORGOTTEN_KEY = "il:forgotten"
 GENERATION = 1024
 GROUP = "refresher"
@@ -227,12 +228,12 @@ def partition_of(user: str) -> int:
 
 
 def _keys(user: str) -> list[str]:
-    tag = f"il:{{{partition_of(user)}}}"
-    return [f"{tag}:history:{user}", f"{tag}:ids:{user}", f"{tag}:ids-old:{user}", f"{tag}:stream"]
+    tag = _TAGS[partition_of(user)]
+    return [f"{tag}history:{user}", f"{tag}ids:{user}", f"{tag}ids-old:{user}", f"{tag}stream"]
 
 
 def _stream(partition: int) -> str:
-    return f"il:{{{partition}}}:stream"
+    return f"{_TAGS[partition]}stream"
 
 
 def _partition(stream: bytes) -> int:

@@ -30,6 +30,8 @@ class Names:
 
     def __init__(self, ids: Sequence[str]) -> None:
         self._ids = ids
+        if library() is None:
+            return
         together = "".join(ids)
         escaped = len(quoted(together)) > len(together) + 2
         pieces = [quoted(each)[1:-1] for each in ids] if escaped else ids
