@@ -15,13 +15,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from app.adapting import Adapting, Trail, Vector
 from app.effort import effort
 from app.event import UserHistory
 from app.names import Names, end
 from app.query import FOUND, Answer, Entry, Query, Source
-from app.support import Events, Rows, decode
+from app.support import Events, Rows, decode, rows_of_handles
 from models.index import Barred, Index
 from models.indexes import index_for
 from models.interaction import RatingScale
@@ -84,7 +85,7 @@ class Served:
         )
         self.rows = {item.id: row for row, item in enumerate(self.items)}
         self._names = Names([item.id for item in self.items])
-        self._row_of_handle = _row_of_handle(self.rows, handles or {})
+        self._row_of_handle = rows_of_handles(self.rows, handles or {})
         self._rows_of_category = _rows_of_category(self.items)
         self._scale = RatingScale(*snapshot.manifest.scale)
         with torch.inference_mode():
@@ -97,12 +98,18 @@ class Served:
             (self._nothing,) = self._answers(none, none.astype(np.float32), none.sum(1))
             self._prior = self._adapting.prior(self._vectors)
             self._by_taste = self._index(self._vectors, biases, available)
-            self._by_likeness = self._by_taste.unbiased()
+            self._by_likeness = self._likeness(available)
             self._by_popularity = self._index(self._vectors[:, :0], popularity, available)
 
     @staticmethod
     def _index(vectors: Tensor, biases: Tensor, available: Tensor) -> Index:
         return index_for(vectors, biases.where(available, -torch.inf))
+
+    def _likeness(self, available: Tensor) -> Index:
+        """By the cosine: where lengths are learned, the product would find what is popular like anything."""
+        if self.learner.config.unit:
+            return self._by_taste.unbiased()
+        return self._index(F.normalize(self._vectors, dim=-1), self._vectors.new_zeros(len(available)), available)
 
     def _expect(
         self, items: Sequence[tuple[Item, NDArray[np.float32]]], known: Mapping[str, Tensor]
@@ -178,7 +185,7 @@ class Served:
                 users = torch.frombuffer(found, dtype=torch.float32).view(len(group), -1).to(self._vectors.device)
                 self._rank(self._by_taste, users, group, queries, events, answers)
             if group := groups["likeness"]:
-                users = self._vectors[[self.rows[str(queries[at].like)] for at in group]]
+                users = F.normalize(self._vectors[[self.rows[str(queries[at].like)] for at in group]], dim=-1)
                 self._rank(self._by_likeness, users, group, queries, events, answers)
             if group := groups["popularity"]:
                 users = self._vectors.new_zeros(len(group), 0)
@@ -280,14 +287,6 @@ class Served:
     def _rows_of(self, ids: Iterable[str]) -> Rows:
         """The rows of those ids that have one."""
         return np.array([row for row in map(self.rows.get, ids) if row is not None], np.int64)
-
-
-def _row_of_handle(rows: Mapping[str, int], handles: Mapping[str, int]) -> Rows:
-    """An item's row at the place of its lasting number, -1 where it has none; the last place stands for all beyond."""
-    numbers = {handles[item]: row for item, row in rows.items() if item in handles}
-    table = np.full(max(numbers, default=-1) + 2, -1, np.int64)
-    table[list(numbers.keys())] = list(numbers.values())
-    return table
 
 
 def _rows_of_category(items: Sequence[Item]) -> dict[str, Rows]:

@@ -47,6 +47,14 @@ class Events(NamedTuple):
         return Support(*map(torch.from_numpy, (*padded, mask, self.ordered[places])))
 
 
+def rows_of_handles(rows: Mapping[str, int], handles: Mapping[str, int]) -> Rows:
+    """An item's row at the place of its lasting number, -1 where it has none; the last place stands for all beyond."""
+    numbers = {handles[item]: row for item, row in rows.items() if item in handles}
+    table = np.full(max(numbers, default=-1) + 2, -1, np.int64)
+    table[list(numbers.keys())] = list(numbers.values())
+    return table
+
+
 def decode(
     queries: Sequence[Query],
     histories: Sequence[UserHistory | None],

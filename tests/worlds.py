@@ -58,15 +58,16 @@ def publish_snapshot(
     parent: str | None = None,
     content_model: str = CONTENT_MODEL,
     width: int = CONTENT_WIDTH,
+    unit: bool = True,
 ) -> str:
     """Write and publish a snapshot of items i0, i1, ... under `root`; its version.
 
     i0 is the most popular. Every tenth item, from i9, is unavailable; categories are "even" and "odd". Item n lies on
-    shelf n % SHELVES, as its text says, and items of one shelf are alike.
+    shelf n % SHELVES, as its text says, and items of one shelf are alike. Unless `unit`, vectors have lengths.
     """
     torch.manual_seed(seed)
     content = torch.from_numpy(content_of(count, seed, width))
-    config = LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20)
+    config = LearnerConfig(width=16, rank=16, heads=2, blocks=2, length=20, unit=unit)
     items = [
         Item(f"i{n}", f"Item {n}", shelf(n), ("odd" if n % 2 else "even",), available=n % 10 != 9) for n in range(count)
     ]
@@ -92,10 +93,10 @@ def publish_snapshot(
     return folder.name
 
 
-def snapshot_of(count: int = 60, *, seed: int = 0) -> Snapshot:
+def snapshot_of(count: int = 60, *, seed: int = 0, unit: bool = True) -> Snapshot:
     """A snapshot in memory, as `publish_snapshot` makes it."""
     with TemporaryDirectory() as root:
-        return snapshot.read(Path(root) / publish_snapshot(Path(root), count, seed=seed))
+        return snapshot.read(Path(root) / publish_snapshot(Path(root), count, seed=seed, unit=unit))
 
 
 def served_of(given: Snapshot, handles: Mapping[str, int] | None = None) -> Served:
