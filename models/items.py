@@ -1,7 +1,7 @@
 """The item tower: what the text lets expect, plus a learned residual, gives an item's vector and bias.
 
     v_i = normalize(e_i + r_i)         b_i = bias_i, or slope p_i + cold_bias where nothing was learned
-    v_i = e_i + r_i                    where lengths are learned: known items begin short, and grow
+    v_i = short e_i + r_i              where lengths are learned: they begin short and grow with what is known
 
 e_i, a direction, and p_i, a log popularity, are what the item's text lets expect (`models.words`), fitted once and then
 fixed: theta_0 of theta = theta_0 + delta. The residual r_i adds what interactions taught. Residual and bias are dropped
@@ -26,20 +26,24 @@ def log_popularity(popularity: Tensor) -> Tensor:
     return logs - logs.mean()
 
 
+SHORT = 0.2
+"""The length that item vectors begin with where it is learned."""
+
+
 class ItemTower(nn.Module):
     """Item vectors (N, d) and biases (N,), from what their texts let expect, (N, d + 1)."""
 
     expected: Tensor
     described: Tensor
 
-    def __init__(self, expected: Tensor, width: int, residual_dropout: float, size: float | None = None) -> None:
+    def __init__(self, expected: Tensor, width: int, residual_dropout: float, unit: bool = True) -> None:
         """Args:
         expected: direction and log popularity of each item, (N, d + 1), zeros where there is no text.
-        size: the length that vectors begin with where it is learned; None where all have unit length.
+        unit: whether vectors have unit length, or one that is learned.
         """
         super().__init__()
-        self.unit = size is None
-        self.size = 1.0 if size is None else size
+        self.unit = unit
+        self.size = 1.0 if unit else SHORT
         self.register_buffer("expected", expected)
         self.register_buffer("described", _described(expected), persistent=False)
         self.speaks = bool(self.described.any())
@@ -63,8 +67,8 @@ class ItemTower(nn.Module):
     def placed(self, directions: Tensor, trust: Tensor) -> Tensor:
         """Residuals that put the items where the interactions alone would, as far as they can be trusted, (N, d).
 
-        They are what the text does not say: v = (1 - trust) e + trust size direction, size 1 where vectors have unit
-        length. An item without a text has nothing else to be trusted.
+        They are what the text does not say: v = (1 - trust) e + trust * direction. An item without a text has nothing
+        else to be trusted.
 
         Args:
             directions: (N, d), unit vectors; 0 for an untouched item.
@@ -91,7 +95,7 @@ class ItemTower(nn.Module):
         Nobody has touched them because nobody could: their biases begin where the text lets expect them, and a refresh
         then learns what they are worth.
         """
-        return self._sized(expected[:, :-1]), self.worth(expected)
+        return self._sized(self.size * expected[:, :-1]), self.worth(expected)
 
     def _sized(self, vectors: Tensor) -> Tensor:
         return F.normalize(vectors, dim=-1) if self.unit else vectors
@@ -102,7 +106,7 @@ class ItemTower(nn.Module):
 
     def text(self) -> Tensor:
         """Where the text alone puts the items, (N, d)."""
-        return self.expected[:, :-1]
+        return self.size * self.expected[:, :-1]
 
     @torch.no_grad()
     def turn(self, rotation: Tensor) -> None:

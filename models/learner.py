@@ -47,7 +47,6 @@ class LearnerConfig:
     support_dropout: float = 0.0  # of the events, for each reader that weighs by likeness, while training
     residual_dropout: float = 0.2
     unit: bool = True  # item vectors have unit length; else one that is learned
-    size: float = 0.2  # which begins here
     recall: Recalls = "always"
 
     @classmethod
@@ -74,7 +73,7 @@ class Learner(nn.Module):
             raise ValueError(f"recall is {config.recall!r}; it may be {', '.join(get_args(Recalls))}")
         self.config = config
         self.words = words or Words.silent(0, config.rank + 1)
-        self.tower = ItemTower(expected, config.rank, config.residual_dropout, None if config.unit else config.size)
+        self.tower = ItemTower(expected, config.rank, config.residual_dropout, config.unit)
         self.enter = nn.Linear(config.rank, config.width, bias=False)
         self.leave = nn.Linear(config.width, config.rank, bias=False)
         self.recall = Recall(config.rank, config.steps) if config.recall != "never" else None

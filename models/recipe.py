@@ -98,8 +98,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     beginnings. A recall there comes to know pairs that one user alone took together, the very answers that training
     asks for, and learns slower what follows what; it speaks of long histories that have no order. Readers of short
     histories do without some of their few events, and aim at all items a little: they would learn pairs by heart too.
-    Kept from that they may be wide. Items of few users learn their length, as do those without a text: whoever has few
-    takers stays short. Of many users with texts all have one length, and nothing else was measured.
+    Kept from that they may be wide. Items without a text learn their length: those of few takers stay short. With
+    texts all have one length, as new items have to stand beside them.
 
     Args:
         ordered: nobody will be asked about without an order of events, so that nothing is spent on it: no episode is
@@ -114,7 +114,7 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     if len(counts) <= FEW_USERS:
         size |= {
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
-            "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99, "unit": False, "size": 0.5,
+            "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99,
         }  # fmt: skip
     elif short:
         size |= {

@@ -34,7 +34,6 @@ MANY_LONG = {
     "horizon": 0.0,
 }  # fmt: skip
 FEW = MANY_LONG | {"recall": "always", "rank": 384, "width": 16, "dropout": 0.4, "rate": 0.003, "weight_decay": 0.3}
-FEW |= {"unit": False}
 BOTH = {"shuffled": 0.5, "horizon": 0.8}
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch.nn import functional as F
 
-from models.items import ItemTower, log_popularity
+from models.items import SHORT, ItemTower, log_popularity
 
 N, D = 200, 8
 
@@ -49,27 +48,26 @@ def test_without_text_only_interactions_speak() -> None:
     assert bias.isfinite().all()
 
 
-def test_where_lengths_are_learned_the_known_begin_short_and_the_new_are_as_long_as_their_text_says() -> None:
+def test_where_lengths_are_learned_all_begin_short_where_they_would_be_else() -> None:
     unit, directions = started()
-    tower = ItemTower(unit.expected.clone(), D, residual_dropout=0.0, size=0.2)
-    trust = torch.cat([torch.ones(N // 2), torch.zeros(N // 2)])
+    tower = ItemTower(unit.expected.clone(), D, residual_dropout=0.0, unit=False)
+    trust = torch.cat([torch.full((N // 2,), 0.9), torch.zeros(N // 2)])
     tower.start(directions * (trust > 0)[:, None], trust)
-    torch.testing.assert_close(tower()[0][: N // 2], 0.2 * directions[: N // 2])
-    new = tower.expected[N // 2 :]
-    torch.testing.assert_close(tower()[0][N // 2 :], new[:, :-1])
-    torch.testing.assert_close(tower.cold(new)[0], new[:, :-1])
+    torch.testing.assert_close(F.normalize(tower()[0], dim=-1), unit()[0])
+    torch.testing.assert_close(tower()[0][N // 2 :], tower.cold(tower.expected[N // 2 :])[0])
+    assert tower()[0].norm(dim=-1).max() <= SHORT * 1.5
     with torch.no_grad():
         tower.residual[0] *= 10
-    assert tower()[0][0].norm() > 1.0
+    assert tower()[0][0].norm() > 3 * SHORT
     rotation = torch.linalg.qr(torch.randn(D, D))[0]
     before = tower()[0]
     tower.turn(rotation)
     torch.testing.assert_close(tower()[0], before @ rotation.T)
 
 
-@pytest.mark.parametrize("size", [None, 0.2])
-def test_residual_dropout_leaves_some_items_to_their_text(size: float | None) -> None:
-    tower = ItemTower(started()[0].expected, D, residual_dropout=0.5, size=size)
+def test_residual_dropout_leaves_some_items_to_their_text() -> None:
+    tower, _ = started()
+    tower.residual_dropout = 0.5
     with torch.no_grad():
         tower.bias.fill_(10.0)
         tower.residual.add_(1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
 from models.directions import read_directions, summarise
@@ -25,8 +24,8 @@ def users(count: int, seed: int) -> list[History]:
     return [History(row, np.zeros(len(row), np.int64), np.ones(len(row), np.float32)) for row in rows]
 
 
-def learner_of(histories: list[History], content: torch.Tensor, unit: bool = True) -> Learner:
-    settings = plan({"width": 16, "rank": RANK, "heads": 2, "length": 10, "unit": unit, "size": 0.5})
+def learner_of(histories: list[History], content: torch.Tensor) -> Learner:
+    settings = plan({"width": 16, "rank": RANK, "heads": 2, "length": 10})
     texts = [f"Item {row}" if said else "" for row, said in enumerate(content.any(-1).tolist())]
     return begin(settings, texts, content, histories)[0].eval()
 
@@ -35,20 +34,19 @@ def scores(learner: Learner, histories: list[History]) -> torch.Tensor:
     return torch.from_numpy(LearnerRanker(learner).scores(histories))
 
 
-def trained(histories: list[History], unit: bool = True) -> Learner:
+def trained(histories: list[History]) -> Learner:
     """A learner with text that has moved from where it began."""
     torch.manual_seed(0)
-    learner = learner_of(histories, torch.nn.functional.normalize(torch.randn(ITEMS, 12), dim=-1), unit)
+    learner = learner_of(histories, torch.nn.functional.normalize(torch.randn(ITEMS, 12), dim=-1))
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter += 0.05 * torch.randn_like(parameter)
     return learner
 
 
-@pytest.mark.parametrize("unit", [True, False])
-def test_where_nothing_changed_nothing_changes(unit: bool) -> None:
+def test_where_nothing_changed_nothing_changes() -> None:
     histories = users(40, 0)
-    learner = trained(histories, unit)
+    learner = trained(histories)
     before = scores(learner, histories)
     renew(learner, *summarise(histories, ITEMS, RANK, 0), [])
     torch.testing.assert_close(scores(learner, histories), before, atol=1e-4, rtol=1e-4)
@@ -66,14 +64,12 @@ def test_without_text_the_items_are_where_all_interactions_put_them() -> None:
     torch.testing.assert_close(vectors @ vectors.T, everything @ everything.T, atol=1e-3, rtol=0)
 
 
-@pytest.mark.parametrize("unit", [True, False])
-def test_an_item_that_was_unknown_joins_those_it_is_taken_with(unit: bool) -> None:
+def test_an_item_that_was_unknown_joins_those_it_is_taken_with() -> None:
     old = [history.take(np.flatnonzero(history.rows != 3)) for history in users(40, 0)]
-    learner = trained(old, unit)
+    learner = trained(old)
 
     def likeness() -> float:
-        vectors = learner.catalogue()[0].detach()
-        near = torch.nn.functional.cosine_similarity(vectors, vectors[3:4])
+        near = (learner.catalogue()[0] @ learner.catalogue()[0][3]).detach()
         return float(near[6::3].mean() - near[4::3].mean())  # to what its takers take, more than to what others take
 
     before = likeness()
