@@ -66,7 +66,11 @@ PUBLISHED = {
     ),
     "loo-ml-100k-rectools": Made(
         "--protocol loo --data DATA/ml-100k --patience 5",
-        (CLASSIC, TRAINED, "--models rectools-sasrec,rectools-esasrec,rectools-hstu --trials 3"),
+        (
+            CLASSIC,
+            "--models sasrec,innerloop --trials 4 --seeds 0,1,2",
+            "--models rectools-sasrec,rectools-esasrec,rectools-hstu --trials 3",
+        ),
     ),
     "loo-ml-1m": Made("--protocol loo --data DATA/ml-1m", (CLASSIC, f"{TRAINED} --seeds 0,1,2")),
     "ratings-ml-1m": Made(
