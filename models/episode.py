@@ -76,7 +76,6 @@ def windows(
     rng: np.random.Generator,
     most: int | None = None,
     settling: int = 0,
-    new: Sequence[int] | None = None,
 ) -> Iterator[tuple[Support, Tensor]]:
     """One epoch: every history cut into windows of at most `length` events at a random offset, in random order.
 
@@ -92,20 +91,17 @@ def windows(
         settling: events at the start of an ordered window that are not to be foretold where the window begins in the
             middle of a history: seen with nothing before it, the middle would pass for a beginning, and new users do
             begin in their own way. The window that does begin a history is always taken then.
-        new: of each history, how many of its newest events are to be foretold; all of them without it.
     Yields:
         A support set, and which of its events are to be foretold, (B, T) bool.
     """
     cuts: list[History] = []
-    wanted: list[NDArray[np.bool_]] = []
-    for user, history in enumerate(histories):
+    skipped: list[int] = []
+    for history in histories:
         count = len(history.rows)
         if count < 2:
             continue
         ordered = rng.random() >= shuffled and history.ordered
-        order = np.arange(count) if ordered else rng.permutation(count)
-        events = history if ordered else history.take(order)._replace(ordered=False)
-        told = np.ones(count, np.bool_) if new is None else order >= count - new[user]
+        events = history if ordered else history.take(rng.permutation(count))._replace(ordered=False)
         first = 0 if count <= length else int(rng.integers(1, length + 1))
         edges = [0, *range(first, count, length), count] if first else [0, count]
         spans = [(a, b) for a, b in pairwise(edges) if b - a >= 2]
@@ -114,20 +110,18 @@ def windows(
             others = spans[len(kept) :]
             spans = kept + [others[at] for at in rng.permutation(len(others))[: most - len(kept)]]
         cuts += [events.take(slice(a, b)) for a, b in spans]
-        late = [a + settling if ordered and a > 0 else a for a, _ in spans]
-        wanted += [told[a:b] & (np.arange(a, b) >= begin) for (a, b), begin in zip(spans, late, strict=True)]
+        skipped += [settling if ordered and a > 0 else 0 for a, _ in spans]
     if not cuts:
         return
     lengths = np.array([len(cut.rows) for cut in cuts])
-    places = rng.permutation(len(cuts))
-    places = places[np.argsort(lengths[places], kind="stable")]
-    share = lengths[places].cumsum() / lengths.sum()  # of the events, up to and with each window
+    order = rng.permutation(len(cuts))
+    order = order[np.argsort(lengths[order], kind="stable")]
+    share = lengths[order].cumsum() / lengths.sum()  # of the events, up to and with each window
     batches = np.split(
-        places, np.searchsorted(share, np.linspace(0, 1, -(-len(cuts) // batch_size), endpoint=False)[1:])
+        order, np.searchsorted(share, np.linspace(0, 1, -(-len(cuts) // batch_size), endpoint=False)[1:])
     )
     for number in rng.permutation(len(batches)):
         if len(batches[number]):
             support = pack([cuts[at] for at in batches[number]], length)
-            scored = torch.zeros_like(support.mask)
-            scored[support.mask] = torch.from_numpy(np.concatenate([wanted[at] for at in batches[number]]))
-            yield support, scored
+            place = support.mask.cumsum(1) - 1
+            yield support, support.mask & (place >= torch.tensor([skipped[at] for at in batches[number]])[:, None])

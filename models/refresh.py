@@ -45,7 +45,7 @@ PATIENCE = 10
 class RefreshConfig:
     """How a refresh runs and when its outcome is good enough."""
 
-    meta_steps: int = 4  # beyond what is known in closed form
+    meta_steps: int = 6  # beyond what is known in closed form
     rate: float = 0.5  # of the rate the snapshot was trained with
     cases: int = 20  # held-out events needed for a verdict
     enough: int = 100  # held-out events beyond which no more judges are called
@@ -193,10 +193,7 @@ def _train(
     config: RefreshConfig,
     stop: Callable[[], bool],
 ) -> None:
-    """Meta-steps on each teacher's newest window, and as many of the replay.
-
-    What is to be foretold is the fresh events and the replay's: the others were, in an earlier training or refresh.
-    """
+    """Meta-steps on each teacher's newest window, and as many of the replay."""
     outer = OuterConfig(**snapshot.manifest.config["outer"])
     loop = OuterLoop(candidate, replace(outer, rate=outer.rate * config.rate, seed=config.seed), popularity)
     length = candidate.config.length
@@ -204,15 +201,14 @@ def _train(
     replay = read_replay(snapshot.tensors)
     chosen = loop.rng.permutation(len(replay))[: max(len(teachers), 1)]
     histories = [*(one.history.take(slice(-length, None)) for one in teachers), *(replay[at] for at in chosen)]
-    new = [*(one.new for one in teachers), *(len(replay[at].rows) for at in chosen)]
     candidate.train()
     done = 0
     while done < config.meta_steps:
         before = done
-        for batch, scored in windows(histories, length, outer.batch_size, outer.shuffled, loop.rng, new=new):
+        for batch, _ in windows(histories, length, outer.batch_size, outer.shuffled, loop.rng):
             if stop():
                 raise Stopped
-            loop.meta_step(batch, scored)
+            loop.meta_step(batch)
             done += 1
             if done == config.meta_steps:
                 break

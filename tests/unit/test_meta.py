@@ -200,15 +200,6 @@ def test_the_middle_of_a_history_is_not_scored_before_it_has_settled() -> None:
     assert begun >= 6  # whoever is cut is read from the beginning too, unless that is a single event
 
 
-@pytest.mark.parametrize("shuffled", [0.0, 1.0])
-def test_only_the_newest_of_each_history_are_scored_where_so_many_are_asked_for(shuffled: float) -> None:
-    rng, users = np.random.default_rng(0), [history([*range(start, start + 9)]) for start in (0, 10, 20)]
-    found = [row for batch, scored in windows(users, 9, 2, shuffled, rng, new=[2, 0, 9]) for row in batch.rows[scored]]
-    assert sorted(map(int, found)) == [7, 8, *range(20, 29)]
-    together = list(windows(users[:1], 4, 2, 0.0, rng, settling=3, new=[9]))
-    assert sum(int(scored.sum()) for _, scored in together) < 9  # both are heeded
-
-
 def test_what_came_at_one_moment_is_read_without_an_order() -> None:
     rng = np.random.default_rng(0)
     users = [history(list(range(9))), history(list(range(9)))._replace(ordered=False)]
