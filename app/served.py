@@ -98,18 +98,19 @@ class Served:
             (self._nothing,) = self._answers(none, none.astype(np.float32), none.sum(1))
             self._prior = self._adapting.prior(self._vectors)
             self._by_taste = self._index(self._vectors, biases, available)
-            self._by_likeness = self._likeness(available)
+            self._by_likeness = self._likeness(biases, available)
             self._by_popularity = self._index(self._vectors[:, :0], popularity, available)
 
     @staticmethod
     def _index(vectors: Tensor, biases: Tensor, available: Tensor) -> Index:
         return index_for(vectors, biases.where(available, -torch.inf))
 
-    def _likeness(self, available: Tensor) -> Index:
+    def _likeness(self, biases: Tensor, available: Tensor) -> Index:
         """By the cosine: where lengths are learned, the product would find what is popular like anything."""
         if self.learner.config.unit:
             return self._by_taste.unbiased()
-        return self._index(F.normalize(self._vectors, dim=-1), self._vectors.new_zeros(len(available)), available)
+        none = torch.zeros_like(biases).where(biases.isfinite(), -torch.inf)
+        return self._index(F.normalize(self._vectors, dim=-1), none, available)
 
     def _expect(
         self, items: Sequence[tuple[Item, NDArray[np.float32]]], known: Mapping[str, Tensor]

@@ -176,15 +176,15 @@ def test_without_its_history_a_query_is_answered_by_popularity_with_the_same_fil
 
 
 @pytest.mark.parametrize("unit", [True, False])
-def test_likeness_is_to_the_item_by_the_cosine_and_never_the_item(unit: bool) -> None:
-    served = served_of(snapshot_of(COUNT, unit=unit))
-    vectors, _ = served.learner.catalogue()
-    lengths = vectors.norm(dim=-1)
-    assert bool(lengths.std() < 1e-4) == unit
-    cosines = torch.nn.functional.cosine_similarity(vectors, vectors[7:8])
-    nearest = [row for row in cosines.argsort(descending=True).tolist() if row % 10 != 9 and row != 7][:5]
-    answer = answers(served, [Query(like="i7", k=5)], [None])[0]
-    assert answer.items == [f"i{row}" for row in nearest]
+@pytest.mark.parametrize("row", [7, COUNT])
+def test_likeness_is_to_the_item_by_the_cosine_and_never_the_item(row: int, unit: bool) -> None:
+    served = served_of(snapshot_of(COUNT, unit=unit)).renewed([entry(5000, "new", text=shelf(3))], {}, 7)
+    vectors = served._vectors
+    assert bool(vectors.norm(dim=-1).std() < 1e-4) == unit
+    cosines = torch.nn.functional.cosine_similarity(vectors, vectors[row : row + 1])
+    nearest = [at for at in cosines.argsort(descending=True).tolist() if at % 10 != 9 and at != row][:5]
+    answer = answers(served, [Query(like=served.items[row].id, k=5)], [None])[0]
+    assert answer.items == [served.items[at].id for at in nearest]
     assert answer.scores == pytest.approx(cosines[nearest].tolist(), abs=1e-3)
     assert ask(served, Query(like="unknown")) == []
 
