@@ -106,7 +106,7 @@ class Served:
         return index_for(vectors, biases.where(available, -torch.inf))
 
     def _likeness(self, biases: Tensor, available: Tensor) -> Index:
-        """By the cosine: where lengths are learned, the product would find what is popular like anything."""
+        """By the cosine: where lengths are learned, the product favours long vectors, whatever they are like."""
         if self.learner.config.unit:
             return self._by_taste.unbiased()
         none = torch.zeros_like(biases).where(biases.isfinite(), -torch.inf)
