@@ -14,6 +14,7 @@ Letters: N items, M new items, C content width.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -45,7 +46,8 @@ PATIENCE = 10
 class RefreshConfig:
     """How a refresh runs and when its outcome is good enough."""
 
-    meta_steps: int = 6  # beyond what is known in closed form
+    meta_steps: int = 12  # beyond what is known in closed form
+    batch: float = 0.25  # of a batch of the training, what a meta-step takes: windows, and positions scored
     rate: float = 0.5  # of the rate the snapshot was trained with
     cases: int = 20  # held-out events needed for a verdict
     enough: int = 100  # held-out events beyond which no more judges are called
@@ -194,8 +196,15 @@ def _train(
     stop: Callable[[], bool],
 ) -> None:
     """Meta-steps on each teacher's newest window, and as many of the replay."""
-    outer = OuterConfig(**snapshot.manifest.config["outer"])
-    loop = OuterLoop(candidate, replace(outer, rate=outer.rate * config.rate, seed=config.seed), popularity)
+    trained = OuterConfig(**snapshot.manifest.config["outer"])
+    outer = replace(
+        trained,
+        rate=trained.rate * config.rate,
+        batch_size=math.ceil(trained.batch_size * config.batch),
+        positions=math.ceil(trained.positions * config.batch),
+        seed=config.seed,
+    )
+    loop = OuterLoop(candidate, outer, popularity)
     length = candidate.config.length
     candidate.meet(count_kinds([one.history for one in teachers]))
     replay = read_replay(snapshot.tensors)

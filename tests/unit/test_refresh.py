@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 import torch
 
 from models import snapshot
-from models.episode import History
+from models.episode import History, Support
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.gate import Measured, judge, measure
 from models.item import Item
@@ -207,6 +208,23 @@ def test_new_items_join_with_their_text(trained: Snapshot) -> None:
     torch.testing.assert_close(done.tensors["tower.expected"][-1].float(), said[0], atol=1e-3, rtol=1e-2)
     assert said.abs().sum() > 0
     assert {name for name in trained.tensors if name.startswith("words.")} <= done.tensors.keys()
+
+
+def test_a_meta_step_takes_a_part_of_a_trainings_batch(trained: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All walks are of one length, so that a part of a batch is as many windows: 32 * part, give or take a rounding."""
+    taken: list[int] = []
+    original = OuterLoop.meta_step
+
+    def told(loop: OuterLoop, batch: Support, scored: torch.Tensor | None = None) -> float:
+        taken.append(len(batch.rows))
+        return original(loop, batch, scored)
+
+    monkeypatch.setattr(OuterLoop, "meta_step", told)
+    for part in (1.0, 0.25):
+        taken.clear()
+        refresh(trained, new(walks(100, 5, 3)), trained.items, {}, replace(CONFIG, meta_steps=10, batch=part))
+        assert len(taken) == 10
+        assert np.mean(taken) == pytest.approx(32 * part, rel=0.25)
 
 
 def test_it_stops_when_told(trained: Snapshot) -> None:
