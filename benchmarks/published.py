@@ -49,7 +49,7 @@ PUBLISHED = {
     ),
     "cold-user-ml-latest-small": Made(
         f"--protocol cold-user --data DATA/ml-latest-small {SHOTS} --draws 5 --folds 5",
-        (CLASSIC, "--models sasrec --trials 4", "--models innerloop --trials 1 --seeds 0,1,2"),
+        (CLASSIC, "--models sasrec --trials 4 --seeds 0,1,2", "--models innerloop --trials 1 --seeds 0,1,2"),
     ),
     "loo-amazon-beauty": Made(
         "--protocol loo --data DATA/amazon-beauty --patience 4",
