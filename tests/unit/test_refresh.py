@@ -211,20 +211,23 @@ def test_new_items_join_with_their_text(trained: Snapshot) -> None:
 
 
 def test_a_meta_step_takes_a_part_of_a_trainings_batch(trained: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All walks are of one length, so that a part of a batch is as many windows: 32 * part, give or take a rounding."""
-    taken: list[int] = []
+    """All walks are of one length, so that a part of a batch is as many windows, give or take a rounding."""
+    windows, positions = list[int](), set[int]()
     original = OuterLoop.meta_step
 
     def told(loop: OuterLoop, batch: Support, scored: torch.Tensor | None = None) -> float:
-        taken.append(len(batch.rows))
+        windows.append(len(batch.rows))
+        positions.add(loop.loss.config.positions)
         return original(loop, batch, scored)
 
     monkeypatch.setattr(OuterLoop, "meta_step", told)
     for part in (1.0, 0.25):
-        taken.clear()
+        windows.clear()
+        positions.clear()
         refresh(trained, new(walks(100, 5, 3)), trained.items, {}, replace(CONFIG, meta_steps=10, batch=part))
-        assert len(taken) == 10
-        assert np.mean(taken) == pytest.approx(32 * part, rel=0.25)
+        assert len(windows) == 10
+        assert np.mean(windows) == pytest.approx(PLAN.outer.batch_size * part, rel=0.25)
+        assert positions == {PLAN.outer.positions * part}
 
 
 def test_it_stops_when_told(trained: Snapshot) -> None:
