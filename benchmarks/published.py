@@ -32,7 +32,6 @@ class Made(NamedTuple):
 
 CLASSIC = "--models popularity,itemknn,itemknn-recency,ials,ease,ease-recency --trials 8"
 SHOTS = "--shots 0,1,3,5,10,20,50"
-TRAINED = "--models sasrec,innerloop --trials 1"
 TIME = "--models popularity,frozen,refreshed,retrained --seeds 0,1,2"
 
 PUBLISHED = {
@@ -72,7 +71,9 @@ PUBLISHED = {
             "--models rectools-sasrec,rectools-esasrec,rectools-hstu --trials 3",
         ),
     ),
-    "loo-ml-1m": Made("--protocol loo --data DATA/ml-1m", (CLASSIC, f"{TRAINED} --seeds 0,1,2")),
+    "loo-ml-1m": Made(
+        "--protocol loo --data DATA/ml-1m", (CLASSIC, "--models sasrec,innerloop --trials 1 --seeds 0,1,2")
+    ),
     "ratings-ml-1m": Made(
         "--protocol ratings --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json --patience 3",
         ("--models bias,bias-content,svd++,maml,fomaml,reptile,innerloop --trials 4 --seeds 0,1,2",),
