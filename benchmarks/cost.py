@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import gc
 import threading
 import time
 from types import TracebackType
@@ -19,11 +21,13 @@ class Cost:
 
     `seconds`: wall time. `cpu_seconds`: of this process's threads and of the processes that it started and that still
     live, which say more where others compute beside it. `memory`: the most this process held, in MiB, less what it held
-    before; on a CUDA device also the most that torch allocated there.
+    before, once what earlier work left behind was given back to the system; on a CUDA device also the most that torch
+    allocated there.
     """
 
     def __enter__(self) -> Self:
         self._process = psutil.Process()
+        _give_back()
         self._before = self._peak = self._process.memory_info().rss
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
@@ -57,3 +61,11 @@ class Cost:
     def _watch(self) -> None:
         while not self._over.wait(0.02):
             self._look()
+
+
+def _give_back() -> None:
+    """Return what is free to the system, where the C library can: what is held again would else count as no growth."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
+from benchmarks.host import machine
 from benchmarks.protocols import cold_user
 from benchmarks.protocols.ranking import read_split
-from benchmarks.sweep import machine
 from benchmarks.task import CaseSet, Contender, Limits, Task
 from models.evaluate import Ranker, metrics_at, ranks
 

@@ -1,4 +1,4 @@
-"""A figure a user, packed into a string for JSON, so that a committed result can be bootstrapped again."""
+"""A figure a user, or whose it is, packed into a string of JSON: a committed result can be bootstrapped again."""
 
 from __future__ import annotations
 

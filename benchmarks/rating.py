@@ -83,13 +83,15 @@ class Predictor(Protocol):
 class FittedRater:
     """A rating model after training. `epochs` is where validation was best, to train so long again on more data.
 
-    `variants` are the same training read in another way, tested beside it.
+    `variants` are the same training read in another way, tested beside it; `plan` holds what was chosen and is no
+    setting of the search.
     """
 
     predictor: Predictor
     epochs: int = 0
     notes: dict[str, float] = field(default_factory=dict)
     variants: dict[str, Predictor] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
 
     @property
     def readings(self) -> dict[str, Predictor]:

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 
 from benchmarks import plots
 from benchmarks.bootstrap import compare
+from benchmarks.host import machine
 from benchmarks.measure import BATCH
-from benchmarks.sweep import machine
 from benchmarks.task import Limits, Say
 from models import snapshot as snapshots
 from models.dataset import DatasetError, read

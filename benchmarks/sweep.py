@@ -6,12 +6,12 @@ no second training; the tests of overtaken trials are thrown away.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from benchmarks.cost import Cost
+from benchmarks.host import machine, revision
 from benchmarks.measure import users_measured, validated
 from benchmarks.packed import pack
 from benchmarks.runs import Record, Runs
@@ -95,6 +95,7 @@ def trained(
         "part": part.name,
         "seed": seed,
         "settings": settings,
+        "plan": fitted.plan,
         "validation": figure,
         "train_seconds": round(training.seconds + fitted.seconds_before, 3),
         "train_cpu_seconds": round(training.cpu_seconds + fitted.cpu_seconds_before, 3),
@@ -102,6 +103,7 @@ def trained(
         "notes": fitted.notes,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(limits),
+        "revision": revision(),
     }
     return record, fitted
 
@@ -123,14 +125,3 @@ def tested(fitted: Fitted, part: Part, kept: Sequence[str], say: Say) -> dict[st
                 "users": {metric: pack(by_user[metric]) for metric in kept},
             }
     return out
-
-
-def machine(limits: Limits) -> str:
-    """Where it ran, without names."""
-    import psutil
-    import torch
-
-    where = f"{platform.machine()}, {psutil.cpu_count()} cores, {torch.get_num_threads()} threads of torch"
-    if limits.device.startswith("cuda"):
-        where += f", {torch.cuda.get_device_name()}"
-    return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"

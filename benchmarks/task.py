@@ -60,13 +60,15 @@ class Part:
 class Fitted:
     """A contender after training.
 
-    `variants` are the same training read in another way, tested beside it; `seconds_before`, of the clock, and
-    `cpu_seconds_before`, of the processors, were spent by an earlier trial on a part that this one took over.
+    `variants` are the same training read in another way, tested beside it; `plan` holds what was chosen and is no
+    setting of the search; `seconds_before`, of the clock, and `cpu_seconds_before`, of the processors, were spent by an
+    earlier trial on a part that this one took over.
     """
 
     ranker: Ranker
     variants: dict[str, Ranker] = field(default_factory=dict)
     notes: dict[str, float] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
     seconds_before: float = 0.0
     cpu_seconds_before: float = 0.0
 

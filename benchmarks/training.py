@@ -5,7 +5,8 @@
     whole     the first version of the loss: autograd over the logits of all items, held whole, (P, N)
     chunks    the catalogue passed in chunks that stay in cache, their logits made again on the way back
     half      the same with its matrix products in bfloat16
-    sasrec    the strongest opponent's step, on the same batches: full softmax, its logits held whole
+    sasrec    the strongest opponent's step, on the same batches, in the size that its search found on Amazon Beauty:
+              full softmax, its logits held whole
 
 Every variant runs in a process of its own, so that its peak memory is its own, and the rounds go from variant to
 variant, so that whatever else the machine does falls on all of them. Seconds are of the processor.
@@ -25,17 +26,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from benchmarks.corpus import Corpus
-from benchmarks.cost import MEBIBYTE
+from benchmarks.cost import Cost
+from benchmarks.host import machine
 from benchmarks.opponents.innerloop import place
 from benchmarks.opponents.sasrec import loss
 from benchmarks.opponents.transformer import Transformer
 from benchmarks.protocols import loo
-from benchmarks.sweep import machine
 from benchmarks.task import Limits
 from models import recipe
 from models.episode import Support, windows
@@ -109,16 +109,14 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     drawn = windows(histories, plan.learner.length, plan.outer.batch_size, plan.outer.shuffled, rng, plan.outer.windows)
     batches = [batch for batch, _ in islice(drawn, WARM + options.steps)]
     step = opponent(corpus, plan) if options.variant == "sasrec" else ours(corpus, plan, histories, options.variant)
-    process = psutil.Process()
-    before = peak = process.memory_info().rss
-    for batch in batches[:WARM]:
-        step(batch)
-    began = time.process_time()
-    for batch in batches[WARM:]:
-        step(batch)
-        peak = max(peak, process.memory_info().rss)
-    spent = time.process_time() - began
-    return {"ms": 1000 * spent / len(batches[WARM:]), "memory": (peak - before) / MEBIBYTE}
+    with Cost() as cost:  # watched within the steps too: the logits are gone after each
+        for batch in batches[:WARM]:
+            step(batch)
+        began = time.process_time()
+        for batch in batches[WARM:]:
+            step(batch)
+        spent = time.process_time() - began
+    return {"ms": 1000 * spent / len(batches[WARM:]), "memory": cost.memory["host"]}
 
 
 def ours(corpus: Corpus, plan: recipe.Plan, histories: Any, variant: str) -> Any:
@@ -140,13 +138,13 @@ class Whole(Loss):
 
 
 def opponent(corpus: Corpus, plan: recipe.Plan) -> Any:
-    """A step of SASRec in its default size, at our length."""
-    network = Transformer(corpus.items, 64, 2, 2, plan.learner.length, 0.5, True)
+    """A step of SASRec as its search on Amazon Beauty left it, at our length."""
+    network = Transformer(corpus.items, 128, 2, 4, plan.learner.length, 0.3, normalised=False)
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
     network.train()
 
     def step(batch: Support) -> None:
-        found = loss(network, batch, 0.0)
+        found = loss(network, batch, 0.1, unseen=True)
         optimiser.zero_grad(set_to_none=True)
         found.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)

@@ -167,4 +167,5 @@ class InnerLoopContender:
             "best_epoch": float(loop.best_epoch),
             "voice": float(final.unordered_voice),
         }
-        return Fitted(Placed(final, order, signed), {"K = 0": Placed(final, order, signed, steps=0)}, notes)
+        read = Placed(final, order, signed)
+        return Fitted(read, {"K = 0": Placed(final, order, signed, steps=0)}, notes, plan.to_dict())

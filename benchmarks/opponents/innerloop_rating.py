@@ -6,7 +6,7 @@ Letters: U users, N items, A attributes, Q queries.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -87,7 +87,7 @@ class InnerLoopRater:
             epochs=epochs,
         )
         variants: dict[str, Predictor] = {"K = 0": HeadPredictor(loop.average, attributes, steps=0)}
-        return FittedRater(predictor, best, {"epochs": float(best)}, variants)
+        return FittedRater(predictor, best, {"epochs": float(best)}, variants, asdict(config))
 
 
 def described(task: RatingTask, strength: float) -> Expectation:

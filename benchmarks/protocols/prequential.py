@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, NamedTuple, Self
@@ -22,6 +23,7 @@ import torch
 
 from benchmarks.corpus import Corpus
 from benchmarks.cost import Cost
+from benchmarks.host import machine, revision
 from benchmarks.measure import users_measured
 from benchmarks.outcome import outcome, table
 from benchmarks.packed import pack
@@ -29,12 +31,14 @@ from benchmarks.protocols.ranking import about, named
 from benchmarks.refreshing import Refreshing, trained
 from benchmarks.runs import Record, Runs
 from benchmarks.stream import Stream
-from benchmarks.sweep import KEPT, machine
+from benchmarks.sweep import KEPT
 from benchmarks.task import Limits, Say
 from models import recipe
 from models.baselines import Popularity, incidence
+from models.dataset import Dataset
 from models.evaluate import LearnerRanker, Ranker
 from models.learner import Learner
+from models.refresh import RefreshConfig
 from models.snapshot import Snapshot
 from models.split import histories
 
@@ -96,18 +100,21 @@ def run(options: argparse.Namespace, say: Say) -> None:
                         "seed": seed,
                         "trial": period,
                         "settings": settings,
+                        "plan": course.plan(name),
                         "train_seconds": spent.seconds,
                         "train_cpu_seconds": spent.cpu_seconds,
                         "peak_memory_mib": spent.memory,
                         "notes": notes,
                         "date": datetime.now(UTC).isoformat(timespec="seconds"),
                         "machine": machine(limits),
+                        "revision": revision(),
                         "tests": {
                             "all periods": {
                                 "figures": figures | {"coverage@10": coverage},
                                 "cases": len(tests[period].cases),
                                 "evaluate_seconds": evaluating.seconds,
                                 "users": {metric: pack(by_user[metric]) for metric in KEPT["time"]},
+                                "whose": pack(np.unique(tests[period].users).astype(np.float64)),
                             }
                         },
                     }
@@ -133,6 +140,12 @@ class Course:
         self.stream, self.edges, self.refresh_events = stream, edges, refresh_events
         self.seed, self.limits, self.say = seed, limits, say
         self._first: tuple[Snapshot, Cost] | None = None
+
+    def plan(self, variant: str) -> dict[str, Any]:
+        """What was chosen for a variant: the recipe at the cut (later ones are sized by more data) or a refresh."""
+        if variant == "refreshed":
+            return asdict(RefreshConfig())
+        return {} if variant == "popularity" else self._planned(self.stream.before(self.edges[0])).to_dict()
 
     def follow(self, variant: str, todo: list[int]) -> Iterator[Made]:
         """What ranks each of the periods to do, and what it took to make."""
@@ -185,11 +198,14 @@ class Course:
         return self._first
 
     def _trained(self, event: int) -> tuple[Snapshot, Cost]:
-        chosen: dict[str, Any] = {"seed": self.seed}
-        chosen |= {"epochs": self.limits.epochs} if self.limits.epochs else {}
-        chosen |= {"patience": self.limits.patience} if self.limits.patience else {}
         dataset = self.stream.before(event)
-        plan = recipe.plan(recipe.sized(dataset) | chosen, hold_out=False)
+        plan = self._planned(dataset)
         with Cost() as cost:
             snapshot = trained(dataset, self.stream.corpus.content[: len(dataset.items)], plan, self.say)
         return snapshot, cost
+
+    def _planned(self, dataset: Dataset) -> recipe.Plan:
+        chosen: dict[str, Any] = {"seed": self.seed}
+        chosen |= {"epochs": self.limits.epochs} if self.limits.epochs else {}
+        chosen |= {"patience": self.limits.patience} if self.limits.patience else {}
+        return recipe.plan(recipe.sized(dataset) | chosen, hold_out=False)

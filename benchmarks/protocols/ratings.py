@@ -14,6 +14,7 @@ import numpy as np
 
 from benchmarks.corpus import Corpus
 from benchmarks.cost import Cost
+from benchmarks.host import machine, revision
 from benchmarks.median import MedianPredictor
 from benchmarks.opponents.bias import Bias
 from benchmarks.opponents.innerloop_rating import InnerLoopRater
@@ -27,7 +28,6 @@ from benchmarks.protocols.ranking import about, named, read_split
 from benchmarks.rating import Episode, FittedRater, Rater, RatingTask, errors, validated
 from benchmarks.runs import Record, Runs
 from benchmarks.search import draw
-from benchmarks.sweep import machine
 from benchmarks.task import Limits, Say
 
 RATERS: dict[str, Rater] = {
@@ -102,12 +102,14 @@ def trained(
         "model": rater.name,
         "seed": seed,
         "settings": about["settings"],
+        "plan": fitted.plan,
         "train_seconds": training.seconds,
         "train_cpu_seconds": training.cpu_seconds,
         "peak_memory_mib": training.memory,
         "notes": fitted.notes,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": machine(limits),
+        "revision": revision(),
     }, fitted
 
 
