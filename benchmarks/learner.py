@@ -11,9 +11,9 @@ Protocols
 
 Models
     loo, cold-user, cold-item
-                popularity, itemknn, itemknn-recency, ials, ease, ease-recency, sasrec, content-knn, content-knn-words,
-                innerloop, innerloop-fomaml, innerloop-reptile; for loo alone rectools-sasrec, rectools-esasrec and
-                rectools-hstu, after `make rectools`
+                popularity, popularity-place, itemknn, itemknn-recency, ials, ease, ease-recency, sasrec, content-knn,
+                content-knn-words, innerloop, innerloop-fomaml, innerloop-reptile; for loo alone rectools-sasrec,
+                rectools-esasrec and rectools-hstu, after `make rectools`
     ratings     innerloop, bias, bias-content, svd++, maml, fomaml, reptile
     time        frozen, refreshed, retrained, popularity
 

@@ -21,12 +21,15 @@ Table = dict[str, dict[str, dict[str, Any]]]  # test -> model -> what is known
 def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", ours: str = OURS) -> dict[str, Any]:
     """Per test and model: mean figures over users, their spread over seeds, costs, and `ours` against it.
 
+    Where parts measure the same users again, as periods do, each is drawn with all of them (`whose`, in the records).
+
     Seconds of training, of the clock and of processors, are the sum over the parts, the mean over the seeds. `ours
     against it` is by the metric, `ours against it by` by others that are kept for each user.
     """
     records = [record for record in runs if "tests" in record]
     tests: Table = {}
     users: dict[str, dict[tuple[str, str], NDArray[np.float64]]] = {}  # metric -> (test, model) -> a figure a user
+    whose: dict[str, NDArray[np.int64] | None] = {}  # test -> the user of each figure
     for label, model in _contents(records):
         shown = f"{label} | {model.partition(', ')[2]}" if ", " in model else label
         own = [r for r in records if r["model"] == model.partition(", ")[0] and shown in r["tests"]]
@@ -36,6 +39,7 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
         for also in ALSO:
             if also != metric and all(also in record["tests"][shown]["users"] for record in own):
                 users.setdefault(also, {})[label, model] = np.mean(_by_seed(own, shown, seeds, also), axis=0)
+        whose[label] = _whose([record for record in own if record["seed"] == seeds[0]], shown)
         figures = _figures(own, shown, seeds)
         tests.setdefault(label, {})[model] = {
             "figures": {name: float(np.mean(values)) for name, values in figures.items()},
@@ -49,15 +53,15 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
                 place: max(record["peak_memory_mib"].get(place, 0) for record in own)
                 for place in own[0]["peak_memory_mib"]
             },
-            "users": len(by_seed[0]),
+            "users": len(by_seed[0]) if (told := whose[label]) is None else len(np.unique(told)),
         }
     for name, kept in users.items():
         for (label, model), theirs in kept.items():
             own_users = kept.get((label, ours))
             if model != ours and own_users is not None and len(own_users) == len(theirs):
-                found = compare(own_users, theirs, resamples)._asdict()
+                found = compare(own_users, theirs, resamples, users=whose[label])._asdict()
                 if name in ERRORS:  # then a ratio below 1 is a win
-                    found["wins"] = compare(-own_users, -theirs, resamples).wins
+                    found["wins"] = compare(-own_users, -theirs, resamples, users=whose[label]).wins
                 known = tests[label][model]
                 if name == metric:
                     known["ours against it"] = found
@@ -83,16 +87,27 @@ def _by_seed(records: list[Record], label: str, seeds: list[int], metric: str) -
 
 def _joined(records: list[Record], label: str, metric: str) -> NDArray[np.float64]:
     """A figure a user over all parts of a seed, parts in the order of their names."""
-    ordered = sorted((record for record in records if label in record["tests"]), key=lambda record: record["part"])
-    return np.concatenate([unpack(record["tests"][label]["users"][metric]) for record in ordered])
+    return np.concatenate([unpack(record["tests"][label]["users"][metric]) for record in _by_part(records, label)])
+
+
+def _whose(records: list[Record], label: str) -> NDArray[np.int64] | None:
+    """The user of each figure over all parts of a seed; None where each is another's."""
+    told = [record["tests"][label].get("whose") for record in _by_part(records, label)]
+    return np.concatenate([unpack(one).astype(np.int64) for one in told]) if all(told) else None
+
+
+def _by_part(records: list[Record], label: str) -> list[Record]:
+    """Those that have the test, in the order of their parts' names."""
+    return sorted((record for record in records if label in record["tests"]), key=lambda record: record["part"])
 
 
 def _figures(records: list[Record], label: str, seeds: list[int]) -> dict[str, list[float]]:
-    """Each metric of each seed: the mean over its parts, as many users as a part has counting so much."""
+    """Each metric of each seed: the mean over its parts, each counting by its users, as in the comparisons."""
     out: dict[str, list[float]] = {}
     for seed in seeds:
         own = [record for record in records if record["seed"] == seed and label in record["tests"]]
-        sizes = [record["tests"][label]["cases"] for record in own]
+        kept = [next(iter(record["tests"][label]["users"].values())) for record in own]
+        sizes = [len(unpack(packed)) for packed in kept]
         for name in own[0]["tests"][label]["figures"]:
             figures = [record["tests"][label]["figures"][name] for record in own]
             out.setdefault(name, []).append(float(np.average(figures, weights=sizes)))

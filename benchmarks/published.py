@@ -31,6 +31,7 @@ class Made(NamedTuple):
 
 
 CLASSIC = "--models popularity,itemknn,itemknn-recency,ials,ease,ease-recency --trials 8"
+PLACED = CLASSIC.replace("popularity,", "popularity,popularity-place,")
 SHOTS = "--shots 0,1,3,5,10,20,50"
 TIME = "--models popularity,frozen,refreshed,retrained --seeds 0,1,2"
 
@@ -38,17 +39,17 @@ PUBLISHED = {
     "cold-item-ml-1m": Made(
         "--protocol cold-item --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json --epochs 2 --patience 2",
         (
-            "--models popularity,content-knn,content-knn-words --trials 3",
+            "--models popularity,content-knn,content-knn-words --trials 8",
             "--models innerloop --trials 1 --seeds 0,1,2",
         ),
     ),
     "cold-user-ml-1m": Made(
         f"--protocol cold-user --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json {SHOTS} --patience 4",
-        (CLASSIC, "--models sasrec --trials 2 --seeds 0,1,2", "--models innerloop --trials 4 --seeds 0,1,2"),
+        (PLACED, "--models sasrec --trials 2 --seeds 0,1,2", "--models innerloop --trials 4 --seeds 0,1,2"),
     ),
     "cold-user-ml-latest-small": Made(
         f"--protocol cold-user --data DATA/ml-latest-small {SHOTS} --draws 5 --folds 5",
-        (CLASSIC, "--models sasrec --trials 4 --seeds 0,1,2", "--models innerloop --trials 1 --seeds 0,1,2"),
+        (PLACED, "--models sasrec --trials 4 --seeds 0,1,2", "--models innerloop --trials 1 --seeds 0,1,2"),
     ),
     "loo-amazon-beauty": Made(
         "--protocol loo --data DATA/amazon-beauty --patience 4",

@@ -20,6 +20,24 @@ from benchmarks.protocols.prequential import MOST
 from benchmarks.published import PUBLISHED, shell
 from benchmarks.summary import summary
 
+HEAD = """# Benchmarks
+
+Made by `make report` from [the runs](../benchmarks/results); do not edit. Every unseen item is ranked, ties count
+against the ranker; settings are searched on validation figures, in as many trials as is said.
+
+In brackets behind a ratio: its 95% interval, by the paired bootstrap over users. Of several seeds it is each user's
+mean that is drawn, so the interval says nothing of further seeds; the spread is the deviation over those that ran.
+Coverage is the share of the items that are in anybody's ten. `K = 0` is the same learner read without its inner steps:
+an ablation, which nothing was trained for. Seconds are of training the chosen settings once, in all parts. The runs
+hold the memory of each too, as the growth of one process; to be compared it has to have a process to itself, as in
+[what a meta-step costs](learner.md#what-a-meta-step-costs).
+
+Settings are drawn at random from a model's space, whose first point is its default; what they mean stands where the
+space is ([ours](../benchmarks/opponents/innerloop.py), [SASRec's](../benchmarks/opponents/sasrec.py), and beside them).
+Under each benchmark stand the commands that make it again, with what `make .venv/.dev` installs; DATA is the folder in
+which the data sets lie, and `python -m benchmarks.published --help` says more.
+
+"""
 OPEN, CLOSE = "<!-- benchmarks -->", "<!-- /benchmarks -->"
 TITLES = {
     "loo": "Leave-one-out",
@@ -38,8 +56,10 @@ METRICS = {
 ABOUT = {
     "loo": "Of every user the last item tests, the one before it validates, and all before these train.",
     "cold-user": "Users never trained on: k of their events are known (their first in time, or k at random), and their "
-    "next 10 are to be found. The table has NDCG@10.",
-    "cold-item": "Items never trained on: their text is all there is. The users' other events are known.",
+    "next 10 are to be found. The table has NDCG@10. `popularity-place` is what most users took as one of their next "
+    "ones after k.",
+    "cold-item": "Items never trained on: their text is all there is. The users' other events are known. "
+    "`content-knn` finds neighbours by the encoder, `content-knn-words` by our words too.",
     "ratings": "MeLU's protocol: users with 13 to 100 ratings in a state, 10 of them to be foretold from the others. "
     "`median`: each model's rating turned into the whole rating it stands for, with cuts found on validation episodes; "
     "this lowers the absolute error of any model and raises its squared error.",
@@ -50,7 +70,6 @@ ABOUT = {
 NOTES = {
     "-recency": "`ease-recency` and `itemknn-recency`: a matrix that an earlier trial or the plain model made counts "
     "with the seconds it took then: in runs until 2026-11-26 those of the clock, not of the processor.",
-    "rectools-": "RecTools' models train in a process of their own: its memory is not in the table.",
     "rectools-hstu": "`rectools-hstu` is RecTools' HSTU without its relative time attention: like all here it is given "
     "the order of the events and not their times.",
 }
@@ -96,16 +115,7 @@ def renewed(text: str, lines: list[str], opening: str = OPEN, closing: str = CLO
 
 def page(found: list[dict[str, Any]], folder: Path) -> str:
     """The whole page; the plots are drawn into `folder`."""
-    lines = [
-        "# Benchmarks",
-        "",
-        "Made by `make report` from [the runs](../benchmarks/results); do not edit. Every unseen item is ranked, ties",
-        "count against the ranker; settings are searched on validation figures alone, in as many trials as is said.",
-        "In brackets behind a ratio: its 95% interval, by the paired bootstrap over users. Under each benchmark stand",
-        "the commands that make it again; DATA is the folder in which the data sets lie, and",
-        "`python -m benchmarks.published --help` says more.",
-        "",
-    ]
+    lines = HEAD.splitlines()
     for protocol, title in TITLES.items():
         for one in (one for one in found if one["about"]["protocol"] == protocol):
             lines += section(one, f"{title}: {one['about']['data']}", folder)
@@ -151,8 +161,8 @@ def tests_table(outcome: dict[str, Any], metrics: tuple[str, ...]) -> list[str]:
     """A row a test and model."""
     ours = outcome["ours"]
     lines = [
-        f"| test | model | {' | '.join(metrics)} | {ours} / theirs | seeds (spread) | training, CPU s | memory, MiB |",
-        "|---|---|" + "---|" * (len(metrics) + 4),
+        f"| test | model | {' | '.join(metrics)} | {ours} / theirs | seeds (spread) | training, CPU s |",
+        "|---|---|" + "---|" * (len(metrics) + 3),
     ]
     for test, models in outcome["tests"].items():
         for model, known in ordered(models, outcome["metric"]):
@@ -162,7 +172,7 @@ def tests_table(outcome: dict[str, Any], metrics: tuple[str, ...]) -> list[str]:
             seeds = f"{known['seeds']} ({known['spread']:.4f})" if known["seeds"] > 1 else "1"
             lines.append(
                 f"| {test} | {bold}{model}{bold} | {figures} | {ratio(known)} | {seeds} "
-                f"| {known['train_cpu_seconds']:,.1f} | {sum(known['peak_memory_mib'].values()):,.0f} |"
+                f"| {known['train_cpu_seconds']:,.1f} |"
             )
     return lines
 

@@ -79,7 +79,7 @@ def cold_users(data: str, outcome: Outcome) -> Iterator[Row]:
         yield Row(
             f"cold users, {data}, {order} order: {metric}, mean over {', '.join(own)} shots",
             f"{mean:.4f}",
-            f"{'/'.join(dict.fromkeys(name for name, _ in rivals.values()))} {other:.4f}",
+            f"{', '.join(dict.fromkeys(name for name, _ in rivals.values()))}, the best at each: {other:.4f}",
             f"{mean / other:.2f}; least {interval(rivals[worst][1])} at {worst}",
             f">= {COLD_USER:.2f} x at each",
             ratios[worst] >= COLD_USER,

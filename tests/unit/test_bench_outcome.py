@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
+import shutil
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -81,6 +84,39 @@ def test_hits_of_a_committed_leave_one_out_are_compared_as_its_runs_say() -> Non
     assert compare(unpack(runs["innerloop"]), unpack(runs["ease"]), 2000)._asdict() == pytest.approx(told)
 
 
+def test_a_user_of_several_periods_is_drawn_with_all_of_them() -> None:
+    # two users in both periods, five in one: as users they differ more than figures of strangers would
+    ours, theirs = np.array([1.0, 0.0, 0.2, 0.3, 1.0, 0.0, 0.2]), np.array([0.0, 0.6, 0.2, 0.2, 0.0, 0.6, 0.3])
+    whose = np.array([1, 2, 3, 4, 1, 2, 5])
+    rng = np.random.default_rng(0)
+    again = []
+    for _ in range(2000):
+        rows = np.concatenate([np.flatnonzero(whose == user) for user in rng.integers(0, 5, 5) + 1])
+        again.append(ours[rows].mean() - theirs[rows].mean())
+    found = compare(ours, theirs, 4000, users=whose)
+    assert (found.ours, found.theirs) == (ours.mean(), theirs.mean())
+    np.testing.assert_allclose(
+        (found.difference_low, found.difference_high), np.percentile(again, [2.5, 97.5]), atol=0.05
+    )
+    strangers = compare(ours, theirs, 4000)
+    width = found.difference_high - found.difference_low
+    assert width > 1.2 * (strangers.difference_high - strangers.difference_low)
+
+
+def test_periods_count_by_their_users_in_figures_as_in_comparisons() -> None:
+    first, second = [0.2, 0.4, 0.6], [0.8]
+    records = []
+    for model, factor in (("refreshed", 1.0), ("frozen", 0.5)):
+        for trial, (values, users) in enumerate(((first, [1, 2, 3]), (second, [2]))):
+            record = run(model, 0, {"NDCG@10": [factor * value for value in values]}) | {"part": f"period {trial}"}
+            record["tests"]["loo"]["whose"] = pack(np.array(users, np.float64))
+            records.append(record)
+    found = outcome(records, 100, ours="refreshed")["tests"]["loo"]
+    assert found["refreshed"]["figures"]["NDCG@10"] == pytest.approx(0.5, abs=1e-3)
+    assert found["frozen"]["ours against it"]["ours"] == pytest.approx(0.5, abs=1e-3)
+    assert found["frozen"]["users"] == 3
+
+
 HISTORY = History(np.array([0, 1], np.int64), np.zeros(2, np.int64), np.ones(2, np.float32))
 
 
@@ -124,6 +160,16 @@ def test_what_was_done_before_is_added_to_each_kind_of_seconds() -> None:
     record, _ = trained(TakesOver(), Part("all", small(), {}), {}, 0, Limits(), lambda _: None)
     assert 1000 <= record["train_seconds"] < 1100
     assert 400 <= record["train_cpu_seconds"] < 500
+
+
+def test_a_run_says_where_and_of_what_state_of_the_code_it_is() -> None:
+    record, _ = trained(TakesOver(), Part("all", small(), {}), {}, 0, Limits(), lambda _: None)
+    told = ""
+    if shutil.which("git"):
+        told = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout
+    assert record["revision"].removesuffix("-dirty") == told[:12]  # both empty where there is no repository
+    assert platform.machine() in record["machine"]
+    assert record["plan"] == {}
 
 
 def test_the_first_period_is_no_part_of_what_came_after_it() -> None:
