@@ -146,6 +146,7 @@ def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
     lines += ["", f"![{title}]({name}.png)", "", "Settings:" if protocol == "time" else "Chosen settings:", ""]
     lines += settings_list(outcome, one["runs"], searched=protocol != "time")
     if one["name"] in PUBLISHED:
+        lines += ["", note] if (note := PUBLISHED[one["name"]].note) else []
         lines += ["", "To run it again:", "", *(f"    {line}" for line in shell(one["name"]))]
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return [*lines, "", f"{when}; {'; '.join(machines)}.", ""]

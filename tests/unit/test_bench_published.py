@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import learner, published
@@ -16,7 +17,8 @@ from benchmarks.protocols.ratings import RATERS
 from benchmarks.report import results
 
 SIZES = {"popularity": 1, "itemknn": len(NEIGHBOURS)}  # spaces with fewer settings than trials
-FOUND = {one["name"]: one for one in results(Path(__file__).parents[2] / "benchmarks" / "results")}
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+FOUND = {one["name"]: one for one in results(RESULTS)}
 
 
 def parsed(name: str) -> list[Any]:
@@ -63,6 +65,29 @@ def test_commands_make_the_runs_of_the_file(name: str) -> None:
             for model, own in made.items():
                 trials = len({run["trial"] for run in own if run["trial"] >= 0})
                 assert trials == min(options.trials, SIZES.get(model, options.trials)), model
+
+
+@pytest.mark.parametrize("name", [name for name, one in FOUND.items() if one["about"]["protocol"] != "time"])
+def test_what_is_tested_is_what_validates_best(name: str) -> None:
+    lowest = FOUND[name]["about"]["protocol"] == "ratings"
+    told = {model: known for models in FOUND[name]["outcome"]["tests"].values() for model, known in models.items()}
+    for model in {run["model"] for run in FOUND[name]["runs"]}:
+        trials = [run for run in FOUND[name]["runs"] if run["model"] == model and run["trial"] >= 0]
+        best = min(trials, key=lambda run: run["validation"] if lowest else -run["validation"])
+        assert best["settings"] == told[model]["settings"], model
+
+
+def test_the_search_that_was_not_followed_is_told_as_it_was() -> None:
+    told = json.loads((RESULTS / "search-cold-user-ml-latest-small.json").read_text())
+    assert told["about"] == FOUND["cold-user-ml-latest-small"]["about"]
+    searched = {run["trial"]: run for run in told["runs"] if run["trial"] >= 0}
+    assert searched[3]["validation"] > searched[0]["validation"]  # by the rule it would be chosen
+    recipe = FOUND["cold-user-ml-latest-small"]["outcome"]["tests"]["time 1"]["innerloop"]["settings"]
+    assert searched[0]["settings"] == recipe
+    drawn = np.mean([run["validation"] for run in told["runs"] if run["settings"] == searched[3]["settings"]])
+    own = [run for run in FOUND["cold-user-ml-latest-small"]["runs"] if run["model"] == "innerloop"]
+    kept = np.mean([run["validation"] for run in own if run["seed"] == 0])
+    assert (round(float(drawn), 4), round(float(kept), 4)) == (0.1275, 0.1277)
 
 
 def test_one_file_is_printed_with_its_data(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
