@@ -29,11 +29,15 @@ from app.cli.data import (
 if TYPE_CHECKING:
     from models.dataset import Dataset
 
-Whole = Annotated[int | None, typer.Option(min=1, show_default="the recipe's")]
+RECIPES = "the recipe's"
+
+
+def _whole(help: str, show_default: str = RECIPES) -> Any:
+    return typer.Option(min=1, show_default=show_default, help=help)
 
 
 def _share(help: str) -> Any:
-    return typer.Option(min=0.0, max=0.9, show_default="the recipe's", help=help)
+    return typer.Option(min=0.0, max=0.9, show_default=RECIPES, help=help)
 
 
 class Recall(StrEnum):
@@ -78,20 +82,22 @@ def train(
     follow: Annotated[
         float | None, typer.Option(min=0.001, max=1.0, help="How far Reptile follows them at first; it falls to 0.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=0, max=16, help="Inner steps, K.")] = None,
-    width: Whole = None,
+    steps: Annotated[int | None, typer.Option(min=0, max=16, show_default="1", help="Inner steps, K.")] = None,
+    width: Annotated[
+        int | None, _whole("Numbers that an event is in the adaptation blocks; the heads share them.")
+    ] = None,
     rank: Annotated[
         int | None,
-        typer.Option(
-            min=1,
-            show_default="the recipe's",
-            help="Numbers in the vector of an item or a user: a higher one tells more pairs of items apart, and "
-            "searching costs as much more.",
+        _whole(
+            "Numbers in the vector of an item or a user: a higher one tells more pairs of items apart, and searching "
+            "costs as much more."
         ),
     ] = None,
-    heads: Whole = None,
-    blocks: Whole = None,
-    length: Annotated[int | None, typer.Option(min=1, help="Events of a history the learner looks at.")] = None,
+    heads: Annotated[int | None, _whole("Inner loops beside each other in a block, each with keys of its own.")] = None,
+    blocks: Annotated[int | None, _whole("Adaptation blocks, one upon the other.", "2")] = None,
+    length: Annotated[
+        int | None, _whole("Events of a history it looks at.", "20, 50 or 100: three quarters of histories fit")
+    ] = None,
     dropout: Annotated[float | None, _share("Share of what the blocks pass on that is dropped while training.")] = None,
     support_dropout: Annotated[
         float | None,
@@ -115,7 +121,13 @@ def train(
         ),
     ] = False,
     shuffled: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Share of the episodes that are put in random order.")
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            show_default="0.5; 0 with --ordered",
+            help="Share of the episodes that are put in random order.",
+        ),
     ] = None,
     horizon: Annotated[
         float | None,
@@ -138,17 +150,31 @@ def train(
     ] = None,
     averaging: Annotated[
         float | None,
-        typer.Option(min=0.0, max=0.9999, help="How much of the parameters' running average a meta-step keeps."),
+        typer.Option(
+            min=0.0,
+            max=0.9999,
+            show_default=RECIPES,
+            help="How much of the parameters' running average a meta-step keeps.",
+        ),
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(min=1e-6, max=1.0, help="The outer learning rate; Reptile's on a batch.")
+        float | None,
+        typer.Option(min=1e-6, max=1.0, show_default=RECIPES, help="The outer learning rate; Reptile's on a batch."),
     ] = None,
     smoothing: Annotated[
         float | None, _share("Share of each target that is spread over the whole catalogue (label smoothing).")
     ] = None,
-    weight_decay: Annotated[float | None, typer.Option(min=0.0, max=10.0)] = None,
-    epochs: Whole = None,
-    patience: Annotated[int | None, typer.Option(min=1, help="Epochs to go on without a better validation.")] = None,
+    weight_decay: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=10.0,
+            show_default=RECIPES,
+            help="How far each meta-step draws matrices and item vectors to 0, times the rate (AdamW).",
+        ),
+    ] = None,
+    epochs: Annotated[int | None, _whole("Passes over the histories, at most.", "60")] = None,
+    patience: Annotated[int | None, _whole("Epochs to go on without a better validation.", "10")] = None,
     seed: Annotated[int, typer.Option(help="The same seed, data and settings give the same snapshot.")] = 0,
     hold_out: Annotated[
         bool,
