@@ -47,10 +47,10 @@ class _Learner(ctypes.Structure):
     _fields_ = [
         *((name, WHOLE) for name in ("rank", "width", "heads", "blocks", "steps", "length")),
         *((name, POINTER) for name in (
-            "enter", "leave", "prior", "kind_vectors", "kind_strengths", "block", "recall_prior", "recall_steps",
+            "enter", "leave", "priors", "kind_vectors", "kind_strengths", "block", "recall_prior", "recall_steps",
             "recall_shrinkage", "recall_fading", "recall_filter", "recall_voice",
         )),
-        ("recalls", WHOLE),
+        *((name, WHOLE) for name in ("places", "recalls")),
         *((name, REAL) for name in ("power", "evidence", "recall_evidence", "unordered")),
     ]  # fmt: skip
 
@@ -83,9 +83,9 @@ class Compiled:
         self._learner = _Learner(
             config.rank, config.width, config.heads, config.blocks, config.steps, config.length,
             self._turned(learner.enter.weight * config.width**0.5),
-            self._turned(learner.leave.weight * learner.out_norm.weight), self._own(learner.prior),
+            self._turned(learner.leave.weight * learner.out_norm.weight), self._own(settled.priors),
             self._own(settled.kind_vectors), self._own(settled.kind_strengths), ctypes.cast(self._blocks, POINTER),
-            *recall, RECALLS[config.recall], float(learner.preference_power),
+            *recall, len(settled.priors) - 1, RECALLS[config.recall], float(learner.preference_power),
             float(F.softplus(learner.shrinkage_logit)),
             1.0 if learner.recall is None else float(F.softplus(learner.recall.shrinkage_logit)),
             float(settled.unordered),

@@ -30,6 +30,7 @@ from models.words import Words
 
 Recalls = Literal["always", "unordered", "never"]
 """Of which histories the recall speaks: of all, of those without an order, or of none, so that there is none."""
+PLACES = 20  # the first events of a history, after each of which users may differ from later ones
 KIND_SLOTS = 32  # room for kinds to come, so that adding one does not change a snapshot's shapes
 
 
@@ -60,6 +61,7 @@ class Learner(nn.Module):
 
     kind_shares: Tensor
     unordered_voice: Tensor
+    beginning: Tensor
 
     def __init__(self, config: LearnerConfig, expected: Tensor, words: Words | None = None) -> None:
         """Args:
@@ -97,6 +99,7 @@ class Learner(nn.Module):
         self.out_norm = nn.RMSNorm(config.width)
         self.prior = nn.Parameter(torch.zeros(config.rank))
         self.register_buffer("unordered_voice", torch.ones(()))  # see models.voice
+        self.register_buffer("beginning", torch.zeros(min(PLACES, config.length), config.rank))  # see models.beginning
         self.shrinkage_logit = nn.Parameter(torch.tensor(2.5 if quiet else -3.0))
         self.dropout = nn.Dropout(config.dropout)
         with torch.no_grad():  # the blocks begin on the leading directions
@@ -167,6 +170,7 @@ class Learner(nn.Module):
         self.enter.weight.copy_(self.enter.weight @ rotation.T)
         self.leave.weight.copy_(rotation @ self.leave.weight)
         self.prior.copy_(rotation @ self.prior)
+        self.beginning.copy_(self.beginning @ rotation.T)
         if self.recall is not None:
             self.recall.loop.W0.copy_(rotation @ self.recall.loop.W0)
 
@@ -184,6 +188,11 @@ class Learner(nn.Module):
         new_vectors, new_biases = self.tower.cold(extra.to(vectors))
         return torch.cat([vectors, new_vectors]), torch.cat([biases, new_biases])
 
+    def priors(self) -> Tensor:
+        """The vectors of users with 0 events, 1 and so on, the last for all with more: (P + 1, r); one in training."""
+        prior = self.prior.unsqueeze(0)
+        return prior if self.training else torch.cat([prior + self.beginning, prior])
+
     def settle(self, length: int, steps: int | None = None) -> Settled:
         """For histories of up to `length` events, with the first so many inner steps, or all."""
         blocks = [cast(AdaptationBlock, block) for block in self.blocks]
@@ -192,6 +201,7 @@ class Learner(nn.Module):
         decays.append(decays[0].new_zeros(1))
         return Settled(
             *self.kinds(),
+            self.priors(),
             torch.ones_like(self.unordered_voice) if self.training else self.unordered_voice,
             adapt.fading(torch.cat(decays), length, length),
             tuple((block.relate.terms(steps), block.gather.terms(steps)) for block in blocks),
@@ -202,7 +212,8 @@ class Learner(nn.Module):
         """User vectors before each event and after the last, (B, T + 1, r): entry t has seen events 0 to t - 1."""
         settled = self.settle(support.rows.shape[1], steps)
         users, _ = self.follow(vectors, support, settled, last=False, mixed=support.mixed)
-        return torch.cat([self.prior.expand(len(users), 1, -1), users], 1)
+        begun = support.ordered[:, None]
+        return torch.cat([torch.where(begun, settled.priors[0], self.prior)[:, None], users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
         """Adapt to each user: (B, r). An empty history gives the prior.
@@ -229,9 +240,9 @@ class Learner(nn.Module):
         """The user's vector after each event, (B, T, r), or after the newest alone, (B, 1, r); and the trail.
 
         Blocks and recall each move it from the prior by a share of what they say, s / (s + shrinkage) with s the
-        events' summed strength: one event says less than ten, and none says nothing. Of events without an order only a
-        share of that counts. `mixed` decides between two courses, and nothing else depends on what is in the tensors:
-        each course can be traced.
+        events' summed strength: one event says less than ten, and none says nothing. With an order the prior is that
+        of so many events; without one, only a share of what is said counts. `mixed` decides between two courses, and
+        nothing else depends on what is in the tensors: each course can be traced.
 
         The trail, (B, T, (blocks - 1) d), is what each event was when it entered the blocks but the first. It is made
         of that event and those before it, so a new event changes nothing of it: given the trail of all events but the
@@ -276,4 +287,7 @@ class Learner(nn.Module):
             users = users + share * recalled
         if ordered is not None:
             users = users * torch.where(ordered, 1.0, settled.unordered)[:, None, None]
-        return self.prior + users, trail
+        place = support.mask.long().cumsum(-1)[:, -readers:].clamp(max=len(settled.priors) - 1)
+        if ordered is not None:
+            place = place.where(ordered[:, None], len(settled.priors) - 1)
+        return F.embedding(place, settled.priors) + users, trail

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-FORMAT = 6
+FORMAT = 7
 MANIFEST = "manifest.json"
 
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from models.beginning import choose_beginning
 from models.dataset import Dataset
 from models.directions import read_directions, summarise
 from models.episode import History
@@ -70,6 +71,17 @@ def validation_cases(valid: Sequence[History], ordered: bool = False) -> list[li
     latest = [history.take(slice(0, len(history.rows) - back)) for history in asked for back in range(5)]
     cold = [] if ordered else cold_user(asked, 5, draws=5) + cold_user(asked, 10, draws=5)
     return [cases for cases in (leave_one_out(latest), cold) if cases]
+
+
+def beginning_cases(valid: Sequence[History], ordered: bool = False) -> list[list[Case]]:
+    """What a beginning is chosen by: what follows the first 0, 1, 3 and 5 events of those who have an order.
+
+    Args:
+        ordered: ask about the next event alone, as such a training does.
+    """
+    begun = [history for history in valid if history.ordered]
+    found = [cold_user(begun, shots, order="time", query=1 if ordered else 10) for shots in (0, 1, 3, 5)]
+    return [cases for cases in found if cases]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +241,10 @@ def follow(
     best = train(loop, parts.warm, validate, checkpoint=checkpoint, progress=progress)
     if not plan.ordered:  # else no case would hear another voice: it stays whole
         best = choose_voice(learner, validate, best)
+    begun = beginning_cases(parts.valid, plan.ordered)
+    if begun:
+        choose_beginning(learner, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), begun))
+        best = validate()  # short histories are among its cases
     return Trained(
         learner,
         learner.tensors()

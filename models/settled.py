@@ -14,10 +14,13 @@ from models.block import Terms
 
 
 class Settled(NamedTuple):
-    """The kinds of event, the voice of what has no order, and the terms of every inner loop."""
+    """The kinds of event, the priors, the voice of what has no order, and the terms of every inner loop."""
 
     kind_vectors: Tensor  # what each kind adds to the stream, (KIND_SLOTS, d)
     kind_strengths: Tensor  # and to the log of the strength, (KIND_SLOTS,)
+    priors: (
+        Tensor  # the users with 0 events, 1 and so on, the last for all with more and those without order, (P + 1, r)
+    )
     unordered: Tensor  # how much of what is said counts where events have no order, ()
     fading: Tensor  # of all blocks' heads, the recall's, and one that fades nothing, (S + 1, L, L)
     blocks: tuple[tuple[Terms, Terms], ...]

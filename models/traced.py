@@ -105,7 +105,7 @@ def _filled(learner: Learner, mixed: bool, led: bool) -> nn.Module:
 @torch.no_grad()
 def _trace(config: LearnerConfig, mixed: bool, led: bool, device: torch.device) -> nn.Module:
     """Made once for learners of a shape, so that a later snapshot's need not be recorded beside those who wait."""
-    learner = Learner(config, torch.zeros(1, config.rank + 1)).to(device)
+    learner = Learner(config, torch.zeros(1, config.rank + 1)).to(device).eval()
     with warnings.catch_warnings():
         # It warns of every branch: these turn on the number of steps and on which block reads, the same at every call.
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]

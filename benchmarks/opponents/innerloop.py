@@ -17,6 +17,7 @@ from torch import Tensor
 from benchmarks.measure import validated
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
 from models import recipe
+from models.beginning import choose_beginning
 from models.episode import History, Support
 from models.evaluate import LearnerRanker
 from models.learner import Learner, LearnerConfig, Recalls
@@ -161,11 +162,13 @@ class InnerLoopContender:
         best = train(loop, histories, validate, progress=show)
         if task.unordered:
             choose_voice(learner, validate, best)
+        choose_beginning(learner, histories, validate)
         final = whole().eval()
         notes = {
             "epochs": float(loop.epoch),
             "best_epoch": float(loop.best_epoch),
             "voice": float(final.unordered_voice),
+            "begun": float(final.beginning.norm()),
         }
         read = Placed(final, order, signed)
         return Fitted(read, {"K = 0": Placed(final, order, signed, steps=0)}, notes, plan.to_dict())

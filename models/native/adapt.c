@@ -199,9 +199,11 @@ int CALL(adapt)(const Learner *of, int64_t B, const float *vectors, const int64_
         }
         linear(room.target, d, of->leave, NULL, room.factors, room.said, r, R, d, r, 0);
         for (int64_t user = begin, at = 0; user < end; user++) {
+            int64_t n = spans[B + user], place = ordered[user] && n < of->places ? n : of->places;
+            const float *prior = of->priors + place * r;
             float *u = users + user * r, voice = ordered[user] ? 1.0f : of->unordered;
             int sound = 1;
-            if (spans[B + user] == 0) memset(u, 0, sizeof(float) * r);
+            if (n == 0) memset(u, 0, sizeof(float) * r);
             else {
                 memcpy(u, room.said + at * r, sizeof(float) * r);
                 if (of->recalls == 2 || (of->recalls == 1 && !ordered[user]))
@@ -209,7 +211,7 @@ int CALL(adapt)(const Learner *of, int64_t B, const float *vectors, const int64_
                 at++;
             }
             for (int64_t i = 0; i < r; i++) {
-                u[i] = of->prior[i] + voice * u[i];
+                u[i] = prior[i] + voice * u[i];
                 sound &= isfinite(u[i]) != 0;
             }
             if (!sound) memset(u, 0, sizeof(float) * r);

@@ -30,7 +30,7 @@ typedef struct {
     int64_t rank, width, heads, blocks, steps, length;
     const float *enter;                /* (r, d) */
     const float *leave;                /* (d, r) */
-    const float *prior;                /* (r) */
+    const float *priors;               /* (places + 1, r): of users with 0 events, 1 ..., and of all others */
     const float *kind_vectors;         /* (kinds, d) */
     const float *kind_strengths;       /* (kinds) */
     const Block *block;                /* (blocks) */
@@ -40,6 +40,7 @@ typedef struct {
     const float *recall_fading;        /* (G, L) */
     const float *recall_filter;        /* (G, r) */
     const float *recall_voice;         /* (2) */
+    int64_t places;
     int64_t recalls;                   /* 0 never, 1 of what has no order, 2 always */
     float power, evidence, recall_evidence, unordered;
 } Learner;
