@@ -4,7 +4,8 @@ New users begin in their own way: on a first page, with what is asked of them, w
 learner has one prior for all places in a history. After training it is moved at each of the first places k so that
 what is expected of users at k is, on average, what they take next:
 
-    d_i = log s_i - log q_i       s_i = share of item i in events k + 1 to k + REACH, FLOOR of it as in the whole log
+    d_i = log s_i - log q_i       s_i = share of item i in events k + 1 to k + REACH that speak for their items, FLOOR
+                                        of it as in the whole log
                                   q_i = mean over users of the softmax of their scores, what they took left out
     w_k = argmin_w sum_i (s_i + q_i) (w . v_i - d_i + c)^2 + ridge |w|^2       c a constant, which ranks nothing
     u   <- u + w_k                of a user with an order and k events; ROUNDS times
@@ -20,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,12 +69,12 @@ def beginning(learner: Learner, histories: Sequence[History]) -> Tensor:
     learner.beginning.zero_()
     vectors, biases = learner.catalogue()
     begun = [history for history in histories if history.ordered]
-    whole = _shares([history.rows for history in begun], len(vectors)).to(vectors)
+    whole = _shares(begun, len(vectors)).to(vectors)
     for place in range(len(learner.beginning)):
         here = [history for history in begun if len(history.rows) > place]
         if not here:
             break
-        follow = _shares([history.rows[place : place + REACH] for history in here], len(vectors)).to(vectors)
+        follow = _shares([history.take(slice(place, place + REACH)) for history in here], len(vectors)).to(vectors)
         taken = (1 - FLOOR) * follow + FLOOR * whole
         heard = [history.take(slice(0, place)) for history in here[:: -(-len(here) // HEARD)]]
         for _ in range(ROUNDS):
@@ -83,11 +85,11 @@ def beginning(learner: Learner, histories: Sequence[History]) -> Tensor:
     return learner.beginning.clone()
 
 
-def _shares(taken: Sequence[object], items: int) -> Tensor:
-    """How much of what was taken is of each item, (N,)."""
-    rows = torch.cat([torch.as_tensor(one) for one in taken]) if taken else torch.zeros(0, dtype=torch.int64)
-    counts = torch.bincount(rows, minlength=items).double()
-    return counts / counts.sum().clamp(min=1)
+def _shares(histories: Sequence[History], items: int) -> Tensor:
+    """How much of what was taken and spoken for is of each item, (N,)."""
+    taken = [history.rows[history.preference > 0] for history in histories]
+    counts = np.bincount(np.concatenate([*taken, np.empty(0, np.int64)]), minlength=items)
+    return torch.from_numpy(counts / max(counts.sum(), 1))
 
 
 def _expected(learner: Learner, vectors: Tensor, biases: Tensor, histories: Sequence[History]) -> Tensor:

@@ -65,7 +65,9 @@ def test_expected_comes_near_to_what_is_taken_next(monkeypatch: pytest.MonkeyPat
 def test_it_moves_the_users_of_its_places_who_have_an_order_and_no_others() -> None:
     learner = made()
     vectors, _ = learner.catalogue()
-    support = pack([history([]), history([3]), history([3, 4]), history(list(range(PLACES))), history([3], False)], LENGTH)
+    support = pack(
+        [history([]), history([3]), history([3, 4]), history(list(range(PLACES))), history([3], False)], LENGTH
+    )
     before = learner.user_vectors(vectors, support)
     learner.beginning.copy_(torch.arange(1.0, PLACES + 1)[:, None].expand(-1, 32))
     moved = learner.user_vectors(vectors, support) - before
@@ -167,3 +169,13 @@ def test_it_turns_with_the_directions_and_stays_when_items_come() -> None:
     np.testing.assert_allclose(LearnerRanker(learner).scores(asked), before, atol=1e-4)
     grown = learner.grown(torch.randn(3, 33))
     np.testing.assert_allclose(LearnerRanker(grown).scores(asked)[:, :ITEMS], before, atol=1e-4)
+
+
+@torch.no_grad()
+def test_what_was_spoken_against_is_not_what_users_go_on_to_take() -> None:
+    learner, everyone = made(), users(100, 0)
+    against = [one._replace(preference=np.where(one.rows == 12, -1.0, 1.0).astype(np.float32)) for one in everyone[:90]]
+    vectors, _ = learner.catalogue()
+    whole = vectors @ beginning(learner, everyone)[5]
+    most_against = vectors @ beginning(learner, against + everyone[90:])[5]
+    assert whole[12] - most_against[12] > 3 * (whole[13:] - most_against[13:]).abs().mean()
