@@ -13,7 +13,7 @@ import torch
 from benchmarks.task import Limits
 
 TELLING = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
-"""Instructions that trainings are quicker with; the first that a processor has is told of it."""
+"""Instructions that trainings are quicker with; the first of them that a processor has is told of it."""
 
 
 def machine(limits: Limits) -> str:

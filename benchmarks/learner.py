@@ -81,11 +81,13 @@ def main() -> None:
         parser.error(f"{options.protocol} runs on the cpu alone, not on {options.device}: leave --device out")
     import torch
 
+    from benchmarks.host import revision
     from benchmarks.runs import OtherRuns
     from models.dataset import DatasetError
 
     if options.threads:
         torch.set_num_threads(options.threads)
+    revision()  # of the code that is loaded, whatever is changed while it runs
     try:
         module = {"ratings": "ratings", "time": "prequential"}.get(options.protocol, "ranking")
         import_module(f"benchmarks.protocols.{module}").run(options, _say())

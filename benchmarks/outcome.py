@@ -29,7 +29,7 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
     records = [record for record in runs if "tests" in record]
     tests: Table = {}
     users: dict[str, dict[tuple[str, str], NDArray[np.float64]]] = {}  # metric -> (test, model) -> a figure a user
-    whose: dict[str, NDArray[np.int64] | None] = {}  # test -> the user of each figure
+    whose: dict[tuple[str, str], NDArray[np.int64] | None] = {}  # (test, model) -> the user of each figure
     for label, model in _contents(records):
         shown = f"{label} | {model.partition(', ')[2]}" if ", " in model else label
         own = [r for r in records if r["model"] == model.partition(", ")[0] and shown in r["tests"]]
@@ -39,7 +39,7 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
         for also in ALSO:
             if also != metric and all(also in record["tests"][shown]["users"] for record in own):
                 users.setdefault(also, {})[label, model] = np.mean(_by_seed(own, shown, seeds, also), axis=0)
-        whose[label] = _whose([record for record in own if record["seed"] == seeds[0]], shown)
+        whose[label, model] = _whose([record for record in own if record["seed"] == seeds[0]], shown)
         figures = _figures(own, shown, seeds)
         tests.setdefault(label, {})[model] = {
             "figures": {name: float(np.mean(values)) for name, values in figures.items()},
@@ -53,15 +53,15 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
                 place: max(record["peak_memory_mib"].get(place, 0) for record in own)
                 for place in own[0]["peak_memory_mib"]
             },
-            "users": len(by_seed[0]) if (told := whose[label]) is None else len(np.unique(told)),
+            "users": len(by_seed[0]) if (told := whose[label, model]) is None else len(np.unique(told)),
         }
     for name, kept in users.items():
         for (label, model), theirs in kept.items():
             own_users = kept.get((label, ours))
             if model != ours and own_users is not None and len(own_users) == len(theirs):
-                found = compare(own_users, theirs, resamples, users=whose[label])._asdict()
+                found = compare(own_users, theirs, resamples, users=whose[label, model])._asdict()
                 if name in ERRORS:  # then a ratio below 1 is a win
-                    found["wins"] = compare(-own_users, -theirs, resamples, users=whose[label]).wins
+                    found["wins"] = compare(-own_users, -theirs, resamples, users=whose[label, model]).wins
                 known = tests[label][model]
                 if name == metric:
                     known["ours against it"] = found

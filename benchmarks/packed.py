@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 def pack(values: NDArray[np.floating[Any]]) -> str:
-    """(U,) to four decimals, deflated, in base 85."""
+    """(U,) to four decimals, deflated, in base 85; whole numbers are exact up to 2^24."""
     return base64.b85encode(zlib.compress(np.round(values, 4).astype("<f4").tobytes(), 9)).decode()
 
 

@@ -32,7 +32,7 @@ class Made(NamedTuple):
 
 
 CLASSIC = "--models popularity,itemknn,itemknn-recency,ials,ease,ease-recency --trials 8"
-PLACED = CLASSIC.replace("popularity,", "popularity,popularity-place,")
+PLACED = "--models popularity,popularity-place,itemknn,itemknn-recency,ials,ease,ease-recency --trials 8"
 SHOTS = "--shots 0,1,3,5,10,20,50"
 TIME = "--models popularity,frozen,refreshed,retrained --seeds 0,1,2"
 

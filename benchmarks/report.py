@@ -28,7 +28,8 @@ against the ranker; settings are searched on validation figures, in as many tria
 In brackets behind a ratio: its 95% interval, by the paired bootstrap over users. Of several seeds it is each user's
 mean that is drawn, so the interval says nothing of further seeds; the spread is the deviation over those that ran.
 Coverage is the share of the items that are in anybody's ten. `K = 0` is the same learner read without its inner steps:
-an ablation, which nothing was trained for. Seconds are of training the chosen settings once, in all parts. The runs
+an ablation, which nothing was trained for. Runs that name no revision are of before 2026-11-27, when ours had no
+beginning (learner.md). Seconds are of training the chosen settings once, in all parts. The runs
 hold the memory of each too, as the growth of one process; to be compared it has to have a process to itself, as in
 [what a meta-step costs](learner.md#what-a-meta-step-costs).
 

@@ -7,7 +7,7 @@ thing and say the opposite. What the blocks say at the newest event, and what th
 where it speaks, says beside them, make the user vector u; score(u, i) = u . v_i + b_i.
 
 Letters: B users, T events, N items, M new items, C content width, d width of the blocks, r rank of item and user
-vectors.
+vectors, P first places in a history.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from models.words import Words
 
 Recalls = Literal["always", "unordered", "never"]
 """Of which histories the recall speaks: of all, of those without an order, or of none, so that there is none."""
-PLACES = 20  # the first events of a history, after each of which users may differ from later ones
+PLACES = 20  # users with fewer events than this have a prior each, by how many
 KIND_SLOTS = 32  # room for kinds to come, so that adding one does not change a snapshot's shapes
 
 
@@ -189,7 +189,7 @@ class Learner(nn.Module):
         return torch.cat([vectors, new_vectors]), torch.cat([biases, new_biases])
 
     def priors(self) -> Tensor:
-        """The vectors of users with 0 events, 1 and so on, the last for all with more: (P + 1, r); one in training."""
+        """Of users with 0 events, 1 and so on, the last of all others: (P + 1, r); in training that alone."""
         prior = self.prior.unsqueeze(0)
         return prior if self.training else torch.cat([prior + self.beginning, prior])
 
@@ -212,11 +212,11 @@ class Learner(nn.Module):
         """User vectors before each event and after the last, (B, T + 1, r): entry t has seen events 0 to t - 1."""
         settled = self.settle(support.rows.shape[1], steps)
         users, _ = self.follow(vectors, support, settled, last=False, mixed=support.mixed)
-        begun = support.ordered[:, None]
-        return torch.cat([torch.where(begun, settled.priors[0], self.prior)[:, None], users], 1)
+        first = torch.where(support.ordered[:, None], settled.priors[0], settled.priors[-1])
+        return torch.cat([first[:, None], users], 1)
 
     def user_vectors(self, vectors: Tensor, support: Support, steps: int | None = None) -> Tensor:
-        """Adapt to each user: (B, r). An empty history gives the prior.
+        """Adapt to each user: (B, r). An empty history gives the prior of those who begin.
 
         Args:
             vectors: item vectors, (N, r), as `catalogue` gives them.
@@ -287,6 +287,8 @@ class Learner(nn.Module):
             users = users + share * recalled
         if ordered is not None:
             users = users * torch.where(ordered, 1.0, settled.unordered)[:, None, None]
+        if len(settled.priors) == 1:
+            return settled.priors[0] + users, trail
         place = support.mask.long().cumsum(-1)[:, -readers:].clamp(max=len(settled.priors) - 1)
         if ordered is not None:
             place = place.where(ordered[:, None], len(settled.priors) - 1)

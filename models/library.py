@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 log = logging.getLogger(__name__)
 
-VERSION = 7
+VERSION = 8
 """Of the sources and of what calls them. A library with another number was built from others."""
 
 POINTER, WHOLE, REAL = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float

@@ -74,13 +74,13 @@ def validation_cases(valid: Sequence[History], ordered: bool = False) -> list[li
 
 
 def beginning_cases(valid: Sequence[History], ordered: bool = False) -> list[list[Case]]:
-    """What a beginning is chosen by: what follows the first 0, 1, 3 and 5 events of those who have an order.
+    """What a beginning is chosen by: what follows the first few events of those who have an order.
 
     Args:
         ordered: ask about the next event alone, as such a training does.
     """
-    begun = [history for history in valid if history.ordered]
-    found = [cold_user(begun, shots, order="time", query=1 if ordered else 10) for shots in (0, 1, 3, 5)]
+    asked = [history for history in valid if history.ordered]
+    found = [cold_user(asked, shots, order="time", query=1 if ordered else 10) for shots in (0, 1, 3, 5, 10, 15)]
     return [cases for cases in found if cases]
 
 
@@ -241,9 +241,9 @@ def follow(
     best = train(loop, parts.warm, validate, checkpoint=checkpoint, progress=progress)
     if not plan.ordered:  # else no case would hear another voice: it stays whole
         best = choose_voice(learner, validate, best)
-    begun = beginning_cases(parts.valid, plan.ordered)
+    begun, share = beginning_cases(parts.valid, plan.ordered), 0.0
     if begun:
-        choose_beginning(learner, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), begun))
+        share = choose_beginning(learner, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), begun))
         best = validate()  # short histories are among its cases
     return Trained(
         learner,
@@ -251,7 +251,7 @@ def follow(
         | {"popularity": popularity, FACTOR: factor, TAKERS: takers}
         | build_replay(parts.warm, plan.learner.length, plan.split.seed),
         plan.to_dict(),
-        {"validation NDCG@10": best, "epochs": float(loop.best_epoch)},
+        {"validation NDCG@10": best, "epochs": float(loop.best_epoch), "beginning": share},
     )
 
 

@@ -1,6 +1,7 @@
 """What a learner's meta-parameters come to, whoever is adapted to: made once for serving, at each step of training.
 
-Letters: B users, T events, L events at most, Q readers, H heads of some inner loops, S of all, d width of the blocks.
+Letters: B users, T events, L events at most, Q readers, H heads of some inner loops, S of all, d width of the blocks,
+r width of the vectors, P first places in a history.
 """
 
 from __future__ import annotations
@@ -18,9 +19,7 @@ class Settled(NamedTuple):
 
     kind_vectors: Tensor  # what each kind adds to the stream, (KIND_SLOTS, d)
     kind_strengths: Tensor  # and to the log of the strength, (KIND_SLOTS,)
-    priors: (
-        Tensor  # the users with 0 events, 1 and so on, the last for all with more and those without order, (P + 1, r)
-    )
+    priors: Tensor  # of users with 0 events, 1 and so on, the last of all others, (P + 1, r)
     unordered: Tensor  # how much of what is said counts where events have no order, ()
     fading: Tensor  # of all blocks' heads, the recall's, and one that fades nothing, (S + 1, L, L)
     blocks: tuple[tuple[Terms, Terms], ...]

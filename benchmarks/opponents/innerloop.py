@@ -162,13 +162,13 @@ class InnerLoopContender:
         best = train(loop, histories, validate, progress=show)
         if task.unordered:
             choose_voice(learner, validate, best)
-        choose_beginning(learner, histories, validate)
+        share = choose_beginning(learner, histories, validate)
         final = whole().eval()
         notes = {
             "epochs": float(loop.epoch),
             "best_epoch": float(loop.best_epoch),
             "voice": float(final.unordered_voice),
-            "begun": float(final.beginning.norm()),
+            "beginning": share,
         }
         read = Placed(final, order, signed)
         return Fitted(read, {"K = 0": Placed(final, order, signed, steps=0)}, notes, plan.to_dict())

@@ -1,6 +1,6 @@
 """Popularity by place: after k events everyone gets what most users took as one of their next ones after k.
 
-    score(i | k) = n_k(i) / sum n_k + floor n(i) / sum n        n_k(i) = users whose events k + 1 to k + reach hold i
+    score(i | k) = n_k(i) / sum n_k + floor n(i) / sum n        n_k(i) = how many of events k + 1 to k + reach are of i
 
 It reads nothing of a history but its length, and knows what a service's first pages show: where all begin alike it is
 hard to beat. Where the events have no order their places mean nothing, and it is plain popularity.

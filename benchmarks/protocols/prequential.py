@@ -100,7 +100,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
                         "seed": seed,
                         "trial": period,
                         "settings": settings,
-                        "plan": course.plan(name),
+                        "plan": course.plan(name, period),
                         "train_seconds": spent.seconds,
                         "train_cpu_seconds": spent.cpu_seconds,
                         "peak_memory_mib": spent.memory,
@@ -141,11 +141,12 @@ class Course:
         self.seed, self.limits, self.say = seed, limits, say
         self._first: tuple[Snapshot, Cost] | None = None
 
-    def plan(self, variant: str) -> dict[str, Any]:
-        """What was chosen for a variant: the recipe at the cut (later ones are sized by more data) or a refresh."""
+    def plan(self, variant: str, period: int) -> dict[str, Any]:
+        """What was chosen to make a variant's parameters of a period: how to refresh, or the recipe of a training."""
         if variant == "refreshed":
             return asdict(RefreshConfig())
-        return {} if variant == "popularity" else self._planned(self.stream.before(self.edges[0])).to_dict()
+        start = self.edges[period if variant == "retrained" else 0]
+        return {} if variant == "popularity" else self._planned(self.stream.before(start)).to_dict()
 
     def follow(self, variant: str, todo: list[int]) -> Iterator[Made]:
         """What ranks each of the periods to do, and what it took to make."""

@@ -1,5 +1,6 @@
 /* Which of a call's compilations is the one: the best that this processor can. And what the library says of itself. */
 #include "calls.h"
+#include "learner.h"
 
 #ifdef CLONES
 /* Not target_clones: a vector longer than a register is kept in memory, at a tenth of the speed or less. */
@@ -17,7 +18,10 @@ CHOICE(search, Search)
 #endif
 
 /* Of what is compiled here; a library with another number is of another state of the sources. */
-int innerloop_version(void) { return 7; }
+int innerloop_version(void) { return 8; }
+
+/* Bytes of what compiled.py lays out too. */
+int innerloop_layout(void) { return (int)(sizeof(Block) + sizeof(Learner)); }
 
 /* Whether this processor has what makes these calls faster than torch's. */
 int innerloop_suits(void) { return SUITS; }

@@ -40,7 +40,7 @@ typedef struct {
     const float *recall_fading;        /* (G, L) */
     const float *recall_filter;        /* (G, r) */
     const float *recall_voice;         /* (2) */
-    int64_t places;
+    int64_t places;                    /* first events that have a prior of their own */
     int64_t recalls;                   /* 0 never, 1 of what has no order, 2 always */
     float power, evidence, recall_evidence, unordered;
 } Learner;

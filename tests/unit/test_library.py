@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import shlex
@@ -17,6 +18,7 @@ import pytest
 import torch
 
 from app.adapting import Adapting
+from models import compiled
 from models import library as library_module
 from models.index import Exact
 from models.indexes import index_for
@@ -81,6 +83,13 @@ def test_without_one_torch_answers(
     assert isinstance(index_for(torch.eye(3), torch.zeros(3)), Exact)
     vector = Adapting(learner()).prior(torch.zeros(1, 24))
     assert len(vector) == 24 * 4
+
+
+def test_a_learner_is_laid_out_alike_on_both_sides() -> None:
+    need_library()
+    found = library()
+    assert found is not None
+    assert found.innerloop_layout() == ctypes.sizeof(compiled._Block) + ctypes.sizeof(compiled._Learner)
 
 
 def test_a_call_without_memory_says_so() -> None:

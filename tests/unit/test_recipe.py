@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from models import recipe, snapshot
+from models.beginning import SHARES, find_beginning
 from models.dataset import Dataset, read
 from models.episode import History
 from models.evaluate import LearnerRanker, evaluate, leave_one_out, mean_ndcg
@@ -49,6 +50,29 @@ def test_a_training_ends_with_the_voice_that_validates_best(dataset: Dataset) ->
         figures[round(voice, 1)] = mean_ndcg(LearnerRanker(trained.learner), cases)
     assert figures[round(chosen, 1)] == max(figures.values()) == trained.metrics["validation NDCG@10"]
     assert len(set(figures.values())) > 1
+
+
+def test_a_training_ends_with_the_beginning_that_validates_best(dataset: Dataset) -> None:
+    trained = follow(dataset, content(dataset), plan(SMALL))
+    cases = recipe.beginning_cases(split(dataset, SplitConfig()).valid)
+    assert [len(case[0].support.rows) for case in cases] == [0, 1, 3, 5, 10]  # nobody has ten more after 15
+    learner, chosen = trained.learner, trained.metrics["beginning"]
+    whole = find_beginning(learner, split(dataset, SplitConfig()).warm)
+    torch.testing.assert_close(learner.beginning, chosen * whole)
+    figures = {}
+    for share in (0.0, *SHARES):
+        learner.beginning.copy_(share * whole)
+        figures[share] = mean_ndcg(LearnerRanker(learner), cases)
+    assert figures[chosen] == max(figures.values())
+    assert len(set(figures.values())) > 1
+
+
+def test_an_ordered_beginning_is_chosen_by_the_next_event() -> None:
+    walk = History(np.arange(20), np.zeros(20, np.int64), np.ones(20, np.float32))
+    found = recipe.beginning_cases([walk, walk._replace(ordered=False)], ordered=True)
+    assert [[(len(case.support.rows), case.targets.tolist()) for case in cases] for cases in found] == [
+        [(size, [size])] for size in (0, 1, 3, 5, 10, 15)
+    ]
 
 
 def test_an_ordered_training_is_validated_by_what_comes_next_alone_and_keeps_its_voice(

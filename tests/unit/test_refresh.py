@@ -238,3 +238,17 @@ def test_it_stops_when_told(trained: Snapshot) -> None:
 def test_a_refresh_repeats(trained: Snapshot) -> None:
     runs = [refresh(trained, new(walks(50, 5, 3)), trained.items, {}, CONFIG).verdict for _ in range(2)]
     assert runs[0] == runs[1]
+
+
+def test_a_refresh_keeps_the_beginning_and_is_judged_with_it(trained: Snapshot) -> None:
+    learner = learner_of(trained.tensors)
+    learner.beginning.normal_(std=0.5)
+    begun = replace(trained, tensors=trained.tensors | {"beginning": learner.beginning.clone()})
+    refreshed = refresh(begun, new(walks(100, 5, 3)), trained.items, {}, CONFIG)
+    found = learner_of(refreshed.tensors)
+    assert not torch.equal(found.tower.residual, learner.tower.residual)
+    turned = found.beginning @ found.enter.weight.T  # directions turn, and all that reads them with them
+    assert turned.shape == (learner.config.length, learner.config.width)
+    torch.testing.assert_close(found.beginning.norm(dim=-1), learner.beginning.norm(dim=-1))
+    plain = refresh(trained, new(walks(100, 5, 3)), trained.items, {}, CONFIG)
+    assert refreshed.verdict != plain.verdict

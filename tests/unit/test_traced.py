@@ -55,6 +55,7 @@ def learner(seed: int = 0, **changes: object) -> Learner:
         torch.nn.init.normal_(parameter, std=0.3)
     made.kind_shares.copy_(torch.rand(KIND_SLOTS))
     made.unordered_voice.fill_(0.6)
+    made.beginning.normal_(std=0.3)
     return made.eval()
 
 
