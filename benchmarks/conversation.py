@@ -71,9 +71,9 @@ def main() -> None:
     parser.add_argument("--url", default="http://127.0.0.1:8000")
     options = parser.parse_args()
     talk = Conversation(options.url)
-    ada, bob, cleo, tag = (f"{name}-{uuid.uuid4().hex[:4]}" for name in ("ada", "bob", "cleo", "new"))
+    ada, bob, cleo, dan, tag = (f"{name}-{uuid.uuid4().hex[:4]}" for name in ("ada", "bob", "cleo", "dan", "new"))
 
-    print("A user nobody has met gets what suits most people:\n")
+    print("A user nobody has met gets what suits most who begin:\n")
     before = talk.show(talk.say("GET", f"/recommend?user_id={ada}&k=10"))
     print(f"Three events ({', '.join(LIKED.values())}), and the next answer, at once:\n")
     events = [{"user_id": ada, "item_id": item, "kind": "like"} for item in LIKED]
@@ -88,7 +88,10 @@ def main() -> None:
     print(f"Three low ratings of horror films ({', '.join(FEARED.values())}):\n")
     low = [{"user_id": bob, "item_id": item, "kind": "rating", "value": 0.5} for item in FEARED]
     talk.say("POST", "/events", {"events": low})
-    print(f"\nHorror in that user's top 100: {shy} before, {talk.share(talk.top(bob), 'Horror')} after.\n")
+    high = [event | {"user_id": dan, "value": 5.0} for event in low]
+    talk.client.post("/events", json={"events": high}).raise_for_status()
+    low_after, high_after = (talk.share(talk.top(user), "Horror") for user in (bob, dan))
+    print(f"\nHorror in that user's top 100: {shy} before, {low_after} after; {high_after} after three high ones.\n")
 
     print("Two new films, known by their text alone:\n")
     scary, space = f"{tag}-1", f"{tag}-2"
