@@ -48,7 +48,7 @@ PUBLISHED = {
     ),
     "cold-user-ml-1m": Made(
         f"--protocol cold-user --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json {SHOTS} --patience 4",
-        (PLACED, "--models sasrec --trials 2 --seeds 0,1,2", "--models innerloop --trials 4 --seeds 0,1,2"),
+        (PLACED, "--models sasrec,innerloop --trials 4 --seeds 0,1,2"),
     ),
     "cold-user-ml-latest-small": Made(
         f"--protocol cold-user --data DATA/ml-latest-small {SHOTS} --draws 5 --folds 5",
