@@ -6,13 +6,14 @@ import platform
 import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 import torch
 
 from benchmarks.task import Limits
 
-TELLING = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
+TELLING = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512_f", "avx2")
 """Instructions that trainings are quicker with; the first of them that a processor has is told of it."""
 
 
@@ -37,7 +38,6 @@ def revision() -> str:
 
 
 def _instructions() -> str:
-    """` with` the best of TELLING, where Linux says what the processor has."""
-    known = Path("/proc/cpuinfo")
-    flags = known.read_text().split() if known.exists() else []
-    return next((f" with {one}" for one in TELLING if one in flags), "")
+    """` with` the best of TELLING that torch finds."""
+    known: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()  # not in every torch that will do
+    return next((f" with {one}" for one in TELLING if known.get(one)), "")

@@ -36,8 +36,8 @@ def _whole(help: str, show_default: str = RECIPES) -> Any:
     return typer.Option(min=1, show_default=show_default, help=help)
 
 
-def _share(help: str) -> Any:
-    return typer.Option(min=0.0, max=0.9, show_default=RECIPES, help=help)
+def _amount(help: str, show_default: str = RECIPES, most: float = 0.9) -> Any:
+    return typer.Option(min=0.0, max=most, show_default=show_default, help=help)
 
 
 class Recall(StrEnum):
@@ -98,12 +98,14 @@ def train(
     length: Annotated[
         int | None, _whole("Events of a history it looks at.", "20, 50 or 100: three quarters of histories fit")
     ] = None,
-    dropout: Annotated[float | None, _share("Share of what the blocks pass on that is dropped while training.")] = None,
+    dropout: Annotated[
+        float | None, _amount("Share of what the blocks pass on that is dropped while training.")
+    ] = None,
     support_dropout: Annotated[
         float | None,
-        _share("Share of the events that each reader that weighs by likeness does without while training."),
+        _amount("Share of the events that each reader that weighs by likeness does without while training."),
     ] = None,
-    residual_dropout: Annotated[float | None, _share("Share of the items that stand on their text alone.")] = None,
+    residual_dropout: Annotated[float | None, _amount("Share of the items that stand on their text alone.")] = None,
     recall: Annotated[
         Recall | None,
         typer.Option(
@@ -122,21 +124,15 @@ def train(
     ] = False,
     shuffled: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            show_default="0.5; 0 with --ordered",
-            help="Share of the episodes that are put in random order.",
-        ),
+        _amount("Share of the episodes that are put in random order.", "0.5; 0 with --ordered", most=1.0),
     ] = None,
     horizon: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            show_default="0.8; 0 with --ordered",
-            help="Where a history has an order, how much each later event counts as a target, as a share of what the "
-            "one before it counts: at 0 the next event alone is foretold, at 1 all later ones alike.",
+        _amount(
+            "Where a history has an order, how much each later event counts as a target, as a share of what the one "
+            "before it counts: at 0 the next event alone is foretold, at 1 all later ones alike.",
+            "0.8; 0 with --ordered",
+            most=1.0,
         ),
     ] = None,
     settling: Annotated[
@@ -150,28 +146,18 @@ def train(
     ] = None,
     averaging: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=0.9999,
-            show_default=RECIPES,
-            help="How much of the parameters' running average a meta-step keeps.",
-        ),
+        _amount("How much of the parameters' running average a meta-step keeps.", most=0.9999),
     ] = None,
     rate: Annotated[
         float | None,
         typer.Option(min=1e-6, max=1.0, show_default=RECIPES, help="The outer learning rate; Reptile's on a batch."),
     ] = None,
     smoothing: Annotated[
-        float | None, _share("Share of each target that is spread over the whole catalogue (label smoothing).")
+        float | None, _amount("Share of each target that is spread over the whole catalogue (label smoothing).")
     ] = None,
     weight_decay: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=10.0,
-            show_default=RECIPES,
-            help="How far each meta-step draws matrices and item vectors to 0, times the rate (AdamW).",
-        ),
+        _amount("How far each meta-step draws matrices and item vectors to 0, times the rate (AdamW).", most=10.0),
     ] = None,
     epochs: Annotated[int | None, _whole("Passes over the histories, at most.", "60")] = None,
     patience: Annotated[int | None, _whole("Epochs to go on without a better validation.", "10")] = None,

@@ -17,7 +17,6 @@ from benchmarks.opponents.innerloop import Placed, cut, place
 from benchmarks.opponents.innerloop_rating import InnerLoopRater
 from benchmarks.opponents.maml import adapted
 from benchmarks.opponents.melu import MeLU, Ratings, decide
-from benchmarks.opponents.place import PlacePopularity
 from benchmarks.opponents.recency import RecencyEASE, faded
 from benchmarks.opponents.reptile import ReptilePredictor, meta_step
 from benchmarks.opponents.sasrec import TransformerRanker, loss
@@ -48,19 +47,6 @@ def test_recency_ease_reads_the_rows_of_ease_by_age() -> None:
     plain = EASE(train, 5.0)
     found = RecencyEASE(plain, 0.5, 0.0).scores([history(4, 1)])[0]
     np.testing.assert_allclose(found, plain.weights[1] + 0.5 * plain.weights[4], rtol=1e-5, atol=1e-6)
-
-
-def test_popularity_by_place_counts_what_follows_as_many_events() -> None:
-    train = [history(0, 1, 2, 3), history(0, 2, 1, 3), history(1, 2, 3), history(3, 0, ordered=False)]
-    ranker = PlacePopularity(train, 5, reach=2, floor=0.1)
-    overall = np.array([3, 3, 3, 4, 0]) / 13
-    second_and_third = np.array([0, 2, 3, 1, 0]) / 6
-    fourth_and_fifth = np.array([0, 0, 0, 2, 0]) / 2
-    found = ranker.scores([history(4), history(0, 1, 2), history(0, 1, 2, ordered=False)])
-    np.testing.assert_allclose(found[0], second_and_third + 0.1 * overall, rtol=1e-6)
-    np.testing.assert_allclose(found[1], fourth_and_fifth + 0.1 * overall, rtol=1e-6)
-    np.testing.assert_allclose(found[2], overall, rtol=1e-6)
-    np.testing.assert_allclose(ranker.scores([history(0, 1, 2, 3)])[0], 0.1 * overall, rtol=1e-6)  # nobody went on
 
 
 @pytest.mark.parametrize("normalised", [True, False])

@@ -247,8 +247,6 @@ def test_a_refresh_keeps_the_beginning_and_is_judged_with_it(trained: Snapshot) 
     refreshed = refresh(begun, new(walks(100, 5, 3)), trained.items, {}, CONFIG)
     found = learner_of(refreshed.tensors)
     assert not torch.equal(found.tower.residual, learner.tower.residual)
-    turned = found.beginning @ found.enter.weight.T  # directions turn, and all that reads them with them
-    assert turned.shape == (learner.config.length, learner.config.width)
-    torch.testing.assert_close(found.beginning.norm(dim=-1), learner.beginning.norm(dim=-1))
+    torch.testing.assert_close(found.beginning.norm(dim=-1), learner.beginning.norm(dim=-1))  # turned at the most
     plain = refresh(trained, new(walks(100, 5, 3)), trained.items, {}, CONFIG)
     assert refreshed.verdict != plain.verdict
