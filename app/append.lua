@@ -1,25 +1,28 @@
--- Puts one user's events where their times belong: refuses repeated ids, trims, moves the version on, and tells the stream.
+-- Puts one user's events where their times belong: refuses repeated ids, trims, moves the version on, tells the stream.
 -- KEYS: history, ids, ids-old, stream
--- ARGV: group, user, cap, stream cap, generation, ttl (seconds, 0 for none); then, an event: id, record, recommendation id or ''
+-- ARGV: group, user, cap, stream cap, generation, ttl (seconds, 0 for none), 1 to tell the stream or 0;
+--       then, an event: id, record, recommendation id or ''
 -- Returns 1 (accepted) or 0 (repeated) for each event.
--- Reads come first, and XADD is the first write: Redis refuses a full or mistyped store before anything has changed.
+-- Reads come first, and XADD is the first write, or HSET where the stream is not told: Redis refuses a full or mistyped
+-- store before anything has changed.
 local history, ids, ids_old, stream = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local group, user, cap, stream_cap = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local generation, ttl = tonumber(ARGV[5]), tonumber(ARGV[6])
+local generation, ttl, told = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1'
+local NOWHERE = '0-0' -- a stream entry that never was, and that XACK and XDEL pass over
 local HEAD, RECORD, TIME = 8, 20, 13 -- bytes: the version, one record, and where in a record its time begins
 
 local stored = redis.call('GET', history) or ''
 local flags, records = {}, {}
 
-for i = 7, #ARGV, 3 do
+for i = 8, #ARGV, 3 do
   local id, record, recommendation = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   if redis.call('HEXISTS', ids, id) == 1 or redis.call('HEXISTS', ids_old, id) == 1 then
     flags[#flags + 1] = 0
   else
-    local entry
-    if recommendation == '' then
+    local entry = NOWHERE
+    if told and recommendation == '' then
       entry = redis.call('XADD', stream, 'MAXLEN', '~', stream_cap, '*', 'u', user, 'r', record)
-    else
+    elseif told then
       entry = redis.call('XADD', stream, 'MAXLEN', '~', stream_cap, '*', 'u', user, 'r', record, 'i', recommendation)
     end
     redis.call('HSET', ids, id, entry)

@@ -85,8 +85,10 @@ class History:
         self._appends = Appends(redis, Script("append.lua"), wire)
         self._forget, self._reclaim = Script("forget.lua"), Script("reclaim.lua")
 
-    async def append(self, events: Sequence[Event]) -> list[bool]:
+    async def append(self, events: Sequence[Event], *, history_only: bool = False) -> list[bool]:
         """Keeps events, each where its time belongs. True for one accepted, False for one whose id the user has used.
+
+        `history_only`: the worker does not hear of them.
 
         Atomic a user, not over users: after StoreUnavailable send the whole batch again, and what was kept the first
         time comes back False.
@@ -98,7 +100,7 @@ class History:
         arguments: dict[str, list[Any]] = {}
         for number, event in enumerate(events):
             if event.user not in arguments:
-                arguments[event.user] = [GROUP, event.user, *self._limits]
+                arguments[event.user] = [GROUP, event.user, *self._limits, 0 if history_only else 1]
             arguments[event.user] += (event.event_id, event.packed(f"events.{number}"), event.recommendation_id or "")
             numbers[event.user].append(number)
         replies = await self._appends.run([(_keys(user), arguments[user]) for user in numbers])

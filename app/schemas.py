@@ -161,6 +161,10 @@ class EventBatch(Wire):
     """Many events. Each is checked by itself, so one bad event does not cost the good ones."""
 
     events: list[EachEvent] = Field(min_length=1)
+    history_only: bool = Field(
+        False,
+        description="Keep them in the histories, where the model was trained on them: no refresh learns from them.",
+    )
 
 
 EventBody = Annotated[

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from app.cli import demo, evaluate, recommend, serve, train, validate, worker
+from app.cli import demo, evaluate, load, recommend, serve, train, validate, worker
 from app.cli import settings as settings_command
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ app = typer.Typer(
 app.command()(serve.serve)
 app.command()(worker.worker)
 app.command()(train.train)
+app.command("import")(load.load)
 app.command()(evaluate.evaluate)
 app.command()(recommend.recommend)
 app.command()(validate.validate)

@@ -87,5 +87,6 @@ def announcement(host: str, port: int) -> str:
         f"innerloop is ready: {base}\n"
         f"  docs   {base}/docs\n"
         f"  try    curl '{base}/recommend?user_id=u_1&k=5'\n"
+        f"  fill   innerloop import --data YOUR.csv --url {base}\n"
         f"  stop   Ctrl-C"
     )

@@ -90,7 +90,8 @@ async def take_in(
         )
         # Checked already; and a batch may hold a thousand.
         results.append(EventResult.model_construct(event_id=event_id, status="accepted", detail=None))
-    accepted = iter(await history.append(kept) if kept else [])
+    only = isinstance(body, EventBatch) and body.history_only
+    accepted = iter(await history.append(kept, history_only=only) if kept else [])
     for result in results:
         if result.status == "accepted" and not next(accepted):
             result.status = "duplicate"

@@ -110,6 +110,18 @@ async def test_every_accepted_event_moves_the_version_on_even_after_forgetting(h
     assert versions == sorted(set(versions))
 
 
+async def test_what_is_for_the_history_only_is_kept_once_and_forgotten_but_no_worker_hears_of_it(
+    history: app.history.History, redis: Redis
+) -> None:
+    assert await history.append(events("ann", 3), history_only=True) == [True] * 3
+    assert await history.append(events("ann", 4)) == [False] * 3 + [True]
+    assert await handles(history, "ann") == [0, 1, 2, 3]
+    assert [event.handle for event in await drain(history)] == [3]
+    await history.append(events("ann", GENERATION * 2, start=100), history_only=True)
+    await history.forget("ann")
+    assert await traces(redis, "ann") == []
+
+
 async def test_a_version_moves_on_though_the_clock_went_back(history: app.history.History, redis: Redis) -> None:
     ahead = 1 << 52
     await redis.set(f"il:{{{partition_of('ann')}}}:history:ann", ahead.to_bytes(8, "little"))

@@ -1,0 +1,126 @@
+"""innerloop import: what a dataset's users did, into a service that runs, so that it knows them from the start."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from app.cli.data import (
+    DataOption,
+    ItemOption,
+    ItemsOption,
+    KindOption,
+    TimeOption,
+    UserOption,
+    ValueOption,
+    describe,
+    read_dataset,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import httpx
+
+    from models.dataset import Dataset
+
+
+def load(
+    data: DataOption,
+    url: Annotated[
+        str | None, typer.Option(help="The service's address; by default what the settings host and port say.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(help="An API key, where the service asks for one; the setting's first by default.")
+    ] = None,
+    items: ItemsOption = None,
+    user_column: UserOption = None,
+    item_column: ItemOption = None,
+    kind_column: KindOption = None,
+    value_column: ValueOption = None,
+    time_column: TimeOption = None,
+) -> None:
+    """Give a running service the histories of a dataset's users: the newest events of each, with their times.
+
+    For the data that its snapshot was trained on: the worker does not learn from these events again. The same command a
+    second time adds nothing, as each event has an id of its own. Events of items that the service does not know are
+    refused: train on the same data, or PUT /items, first.
+    """
+    import httpx
+
+    from app.cli.bar import open_bar
+    from app.settings import load as load_settings
+
+    settings = load_settings()
+    dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
+    typer.echo(describe(dataset))
+    key = key or next((known.get_secret_value() for known in settings.api_keys), None)
+    base = url or f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '::') else settings.host}:{settings.port}"
+    counts: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        with httpx.Client(base_url=base, headers=headers, timeout=60.0) as client, open_bar() as bar:
+            task = bar.add_task("importing", total=None, note="")
+            for sent in _batches(dataset, settings.history_length, settings.max_events):
+                for result in _post(client, sent):
+                    counts[result["status"]] += 1
+                    if result["status"] == "refused":
+                        reasons[result["detail"]] += 1
+                bar.update(task, advance=len(sent), note=f"{counts['accepted']:,} events")
+    except (httpx.HTTPError, httpx.InvalidURL, ServiceError) as error:
+        wrong = str(error) or type(error).__name__
+        typer.echo(
+            f"innerloop: {base} took {counts['accepted']:,} events, then this went wrong: {wrong}\n"
+            "Once it is mended, the same command goes on: what was taken counts once.",
+            err=True,
+        )
+        raise typer.Exit(1) from None
+    typer.echo(f"{base} accepted {counts['accepted']:,} events; {counts['duplicate']:,} it had already.")
+    for reason, count in reasons.most_common(5):
+        typer.echo(f"{count:,} refused: {reason}", err=True)
+    if counts["refused"]:
+        raise typer.Exit(1)
+
+
+class ServiceError(Exception):
+    """An answer that is not the one asked for."""
+
+
+def _post(client: httpx.Client, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    answer = client.post("/events", json={"events": events, "history_only": True})
+    if answer.status_code != 202:
+        told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
+        raise ServiceError(f"{answer.status_code} {told.get('detail') or answer.reason_phrase}")
+    results: list[dict[str, Any]] = answer.json()["results"]
+    return results
+
+
+def _batches(dataset: Dataset, newest: int, size: int) -> Iterator[list[dict[str, Any]]]:
+    """The newest events of each user, as POST /events takes them, `size` at a time."""
+    from models.interaction import KINDS
+
+    log = dataset.interactions
+    ends = log.bounds()[1:]
+    batch: list[dict[str, Any]] = []
+    for row in range(len(log)):
+        if row < ends[log.user[row]] - newest:
+            continue
+        value = float(log.value[row])
+        event = {
+            "user_id": log.users[log.user[row]],
+            "item_id": log.items[log.item[row]],
+            "kind": KINDS[log.kind[row]],
+            "value": None if math.isnan(value) else value,
+            "timestamp": float(log.time[row]),
+        }
+        batch.append(event | {"event_id": hashlib.blake2b(repr(event).encode(), digest_size=16).hexdigest()})
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
