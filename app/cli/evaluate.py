@@ -17,6 +17,7 @@ from app.cli.data import (
     UserOption,
     ValueOption,
     read_dataset,
+    version_at,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ Protocols = dict[str, "list[Case]"]
 
 def evaluate(
     data: DataOption,
-    snapshot: Annotated[Path, typer.Option(help="A snapshot's folder, or a `current` link.")] = Path(
+    snapshot: Annotated[Path, typer.Option(help="The snapshots folder, its `current`, or one version.")] = Path(
         "snapshots/current"
     ),
     items: ItemsOption = None,
@@ -62,7 +63,7 @@ def evaluate(
     if threads:
         torch.set_num_threads(threads)
     try:
-        loaded = read(snapshot)
+        loaded = read(version_at(snapshot))
         dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
         parts = split_like(dataset, loaded)
         protocols = _protocols(parts, [int(part) for part in shots.split(",")], draws)
@@ -130,11 +131,12 @@ def _print(results: list[dict[str, Any]], protocols: Protocols) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("protocol", "users", "model", "HR@10", "Recall@10", "NDCG@10", "MRR", "coverage@10")
+    headings = ("protocol", "users", "model", "HR@10", "Recall@10", "NDCG@10", "MRR", "coverage")
+    table = Table(*headings, box=None, padding=(0, 1, 0, 0), pad_edge=False)  # within 80 columns
     for name, cases in protocols.items():
         for result in results:
             figures = result["figures"][name]
             shown = (f"{figures[metric]:.4f}" for metric in ("HR@10", "Recall@10", "NDCG@10", "MRR", "coverage@10"))
             table.add_row(name, f"{len(cases):,}", result["model"], *shown)
-        table.add_section()
+        table.add_row()
     Console().print(table)

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from app.cli.data import ItemOption, ItemsOption, KindOption, TimeOption, UserOption, ValueOption, read_dataset
+from app.cli.data import (
+    ItemOption,
+    ItemsOption,
+    KindOption,
+    TimeOption,
+    UserOption,
+    ValueOption,
+    read_dataset,
+    version_at,
+)
 
 if TYPE_CHECKING:
     from models.dataset import Dataset
@@ -16,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def recommend(
-    snapshot: Annotated[Path, typer.Option(help="A snapshot's folder, or a `current` link.")] = Path(
+    snapshot: Annotated[Path, typer.Option(help="The snapshots folder, its `current`, or one version.")] = Path(
         "snapshots/current"
     ),
     history: Annotated[
@@ -44,7 +53,7 @@ def recommend(
     if (history is None) == (user is None):
         raise typer.BadParameter('give either --history "ID,ID,..." or --user ID with --data')
     try:
-        loaded = read(snapshot)
+        loaded = read(version_at(snapshot))
     except SnapshotError as error:
         typer.echo(f"innerloop: {error}", err=True)
         raise typer.Exit(2) from None
@@ -79,6 +88,7 @@ def _typed(text: str, loaded: Snapshot) -> History:
     from models.interaction import KIND_CODES, RatingScale
 
     rows_of = {item.id: row for row, item in enumerate(loaded.items)}
+    low, high = loaded.manifest.scale
     rows, kinds, values = [], [], []
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, _, rating = (part, "", "") if part in rows_of else part.rpartition(":")
@@ -87,9 +97,12 @@ def _typed(text: str, loaded: Snapshot) -> History:
                 f"'{part}' is not an item of the snapshot, nor an item with a rating as in '1:4.5'"
             )
         try:
-            values.append(float(rating) if rating else float("nan"))
+            value = float(rating) if rating else None
         except ValueError:
             raise typer.BadParameter(f"'{rating}' in '{part}' is not a number") from None
+        if value is not None and not low <= value <= high:
+            raise typer.BadParameter(f"'{rating}' in '{part}': a rating must be from {low:g} to {high:g}")
+        values.append(float("nan") if value is None else value)
         rows.append(rows_of[name])
         kinds.append(KIND_CODES["rating" if rating else "view"])
     kind_codes = np.array(kinds, np.int64)

@@ -50,8 +50,10 @@ def test_the_seed_of_the_project(trained: Path) -> None:
 
 
 def test_a_history_needs_no_data(trained: Path) -> None:
-    done = innerloop("recommend", "--history", "i_1, i_2,i_3:1", "-k", "3", folder=trained)
+    history = ("--history", "i_1, i_2,i_3:1")
+    done = innerloop("recommend", *history, "-k", "3", folder=trained)
     assert done.returncode == 0, done.stderr
+    assert innerloop("recommend", *history, "-k", "3", "--snapshot", "snapshots", folder=trained).stdout == done.stdout
     assert len(done.stdout.splitlines()) == 4
     assert not any(line.split()[1] in ("i_1", "i_2", "i_3") for line in done.stdout.splitlines()[1:])
 
@@ -61,6 +63,7 @@ def test_a_history_needs_no_data(trained: Path) -> None:
     [
         (["--history", "nowhere"], "'nowhere' is not an item"),
         (["--history", "i_1:good"], "'good' in 'i_1:good' is not a number"),
+        (["--history", "i_1:9"], "a rating must be from 1 to 5"),
         (["--user", "u_1"], "--user needs --data"),
         ([], "give either --history"),
         (["--user", "nobody", "--data", "user_item_interactions.csv"], "there is no user 'nobody'"),
