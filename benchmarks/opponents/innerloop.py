@@ -35,11 +35,7 @@ class DeviceLoop(OuterLoop):
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """A learner that knows some of the corpus's rows, as a ranker of all: the others join by their text alone.
-
-    A history without order that is longer than the learner reads has no newest part: it is read whole, in parts, whose
-    user vectors are averaged.
-    """
+    """A learner that knows some of the corpus's rows, as a ranker of all: the others join by their text alone."""
 
     learner: Learner
     order: NDArray[np.int64]  # (N,): the corpus's row of each row of the learner's
@@ -49,23 +45,10 @@ class Placed:
 
     def scores(self, histories: Sequence[History]) -> NDArray[np.float32]:
         """(B, N), in the corpus's rows."""
-        length = self.learner.config.length
-        parts = [cut(place(history, self.order, self.signed), length) for history in histories]
-        found = LearnerRanker(self.learner, steps=self.steps).scores([part for one in parts for part in one])
+        placed = [place(history, self.order, self.signed) for history in histories]
         out = np.empty((len(histories), len(self.order)), np.float32)
-        ends = np.cumsum([len(one) for one in parts])
-        for user, (one, end) in enumerate(zip(parts, ends, strict=True)):
-            sizes = [max(len(part.rows), 1) for part in one]
-            out[user, self.order] = np.average(found[end - len(one) : end], axis=0, weights=sizes)
+        out[:, self.order] = LearnerRanker(self.learner, steps=self.steps).scores(placed)
         return out
-
-
-def cut(history: History, length: int) -> list[History]:
-    """The history alone, or, where it has no order, in parts of about one size, of at most `length` events."""
-    count = len(history.rows)
-    if history.ordered or count <= length:
-        return [history]
-    return [history.take(part) for part in np.array_split(np.arange(count), -(-count // length))]
 
 
 def place(history: History, order: NDArray[np.int64], signed: bool) -> History:

@@ -13,7 +13,7 @@ from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
 from benchmarks.opponents.bias import item_biases
 from benchmarks.opponents.content_knn import ContentNeighbours, cosines, expected_popularity
-from benchmarks.opponents.innerloop import Placed, cut, place
+from benchmarks.opponents.innerloop import Placed, place
 from benchmarks.opponents.innerloop_rating import InnerLoopRater
 from benchmarks.opponents.maml import adapted
 from benchmarks.opponents.melu import MeLU, Ratings, decide
@@ -123,23 +123,14 @@ def test_a_placed_history_counts_the_learners_rows() -> None:
     assert place(disliked, order, signed=False).preference.tolist() == [1.0, 1.0]
 
 
-def test_only_a_history_without_order_is_read_in_parts() -> None:
-    long = history(*range(7))
-    assert cut(long, 3) == [long]
-    parts = cut(long._replace(ordered=False), 3)
-    assert [part.rows.tolist() for part in parts] == [[0, 1, 2], [3, 4], [5, 6]]
-    assert len(cut(long._replace(ordered=False), 7)) == 1
-
-
-def test_a_history_in_parts_scores_as_their_mean() -> None:
+def test_a_long_history_is_read_as_the_service_reads_it_by_its_newest_events() -> None:
     torch.manual_seed(0)
     learner = Learner(LearnerConfig(width=16, rank=16, heads=2, length=4), torch.randn(9, 17)).eval()
     ranker = Placed(learner, np.arange(9)[::-1].copy(), signed=False)
     whole = history(*range(8))._replace(ordered=False)
-    halves = ranker.scores([whole.take(slice(0, 4)), whole.take(slice(4, 8))])
-    together, alone = ranker.scores([whole, history(1, 2)])
-    np.testing.assert_allclose(together, halves.mean(0), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(alone, ranker.scores([history(1, 2)])[0], rtol=1e-4, atol=1e-5)
+    long, newest, oldest = ranker.scores([whole, whole.take(slice(4, 8)), whole.take(slice(0, 4))])
+    np.testing.assert_allclose(long, newest, rtol=1e-4, atol=1e-5)
+    assert not np.allclose(long, oldest)
 
 
 def test_the_outer_algorithms_differ_in_nothing_else(tmp_path: Path) -> None:
