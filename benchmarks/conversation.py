@@ -78,7 +78,7 @@ def main() -> None:
     print(f"Three events ({', '.join(LIKED.values())}), and the next answer, at once:\n")
     events = [{"user_id": ada, "item_id": item, "kind": "like"} for item in LIKED]
     answer = talk.say("POST", "/events", {"events": events})
-    print(f"    {json.dumps({'accepted': answer['accepted']})}")
+    print(f'    {{"results":[{{"event_id":...,"status":"accepted"}},...],"accepted":{answer["accepted"]}}}')
     after = talk.show(talk.say("GET", f"/recommend?user_id={ada}&k=10"))
     print(
         f"Science fiction in the top 10: {talk.share(before, 'Sci-Fi')} before, {talk.share(after, 'Sci-Fi')} after.\n"

@@ -29,9 +29,15 @@ In brackets behind a ratio: its 95% interval, by the paired bootstrap over users
 mean that is drawn, so the interval says nothing of further seeds; the spread is the deviation over those that ran.
 Coverage is the share of the items that are in anybody's ten. `K = 0` is the same learner read without its inner steps:
 an ablation, which nothing was trained for. Runs that name no revision are of before 2026-11-27, when ours had no
-beginning (learner.md). Seconds are of training the chosen settings once, in all parts. The runs
-hold the memory of each too, as the growth of one process; to be compared it has to have a process to itself, as in
-[what a meta-step costs](learner.md#what-a-meta-step-costs).
+beginning (learner.md), and until 2026-11-26 no voice. Seconds are of training the chosen settings once, in all parts.
+The runs hold the memory of each too, as the growth of one process; to be compared it has to have a process to itself,
+as in [what a meta-step costs](learner.md#what-a-meta-step-costs).
+
+Items have texts in MovieLens: titles and genres in 100k, tags too in latest-small; in our copy of 1M directors, actors
+and plots as well, 680 characters an item. Ours reads them in every benchmark, of the opponents those named for it alone
+(content-knn and bias-content); Amazon Beauty has none. What they are worth to ours stands
+[here](learner.md#what-the-texts-are-worth). To all models a low rating is an event like another here, where `innerloop
+train` has it speak against its item (`signed` in our settings), but for Ratings and Time.
 
 Settings are drawn at random from a model's space, whose first point is its default; what they mean stands where the
 space is ([ours](../benchmarks/opponents/innerloop.py), [SASRec's](../benchmarks/opponents/sasrec.py), and beside them).
@@ -63,7 +69,10 @@ ABOUT = {
     "`content-knn` finds neighbours by the encoder, `content-knn-words` by our words too.",
     "ratings": "MeLU's protocol: users with 13 to 100 ratings in a state, 10 of them to be foretold from the others. "
     "`median`: each model's rating turned into the whole rating it stands for, with cuts found on validation episodes; "
-    "this lowers the absolute error of any model and raises its squared error.",
+    "this lowers the absolute error of any model and raises its squared error. What is read beside ratings: "
+    "by `innerloop` the items' sentence vectors, genres, directors, actors, certificates and years and the users' "
+    "gender, age and occupation; by `bias-content` the sentence vectors; by `maml`, `fomaml` and `reptile` MeLU's "
+    "categories of items and users; by the others nothing.",
     "time": "A log cut at one moment; the events of each period are foretold, then learned from. Asked for are "
     f"those that speak for an item new to a user with a history, drawn at random, at most {MOST:,} a period. Seconds "
     "are what it took to make the parameters of all later periods; the training at the cut is counted as frozen's.",
