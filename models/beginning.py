@@ -41,13 +41,17 @@ HEARD = 512
 ROUNDS = 2
 """One leaves some of d, for a mean of softmaxes is no softmax of a mean."""
 SHARES = (1.0, 0.5)
-"""Of the whole that are tried beside none of it."""
+"""Of the whole that are tried beside none of it, where those who judge began in the same days as those who teach."""
+LATER = (0.5,)
+"""The same where it is for users to come: how new users begin moves with the days."""
 SCORES, ROWS = 1 << 24, 1 << 16
 """Scores held at once, and item vectors in double precision: neither grows with the catalogue."""
 
 
-def choose_beginning(learner: Learner, histories: Sequence[History], validate: Callable[[], float]) -> float:
-    """Give `learner` the beginning that these histories ask for, or half of it, or none: what validates best.
+def choose_beginning(
+    learner: Learner, histories: Sequence[History], validate: Callable[[], float], shares: Sequence[float] = SHARES
+) -> float:
+    """Give `learner` the beginning that these histories ask for, or a share of it, or none: what validates best.
 
     Args:
         histories: from a user's first event on; those of whom it was trained on will do.
@@ -58,7 +62,7 @@ def choose_beginning(learner: Learner, histories: Sequence[History], validate: C
     learner.beginning.zero_()
     figures = {0.0: validate()}
     whole = find_beginning(learner, histories)
-    for share in SHARES:
+    for share in shares:
         learner.beginning.copy_(share * whole)
         figures[share] = validate()
     best = max(figures, key=figures.__getitem__)

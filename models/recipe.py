@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.beginning import choose_beginning
+from models.beginning import LATER, choose_beginning
 from models.dataset import Dataset
 from models.directions import read_directions, summarise
 from models.episode import History
@@ -243,7 +243,7 @@ def follow(
         best = choose_voice(learner, validate, best)
     begun, share = beginning_cases(parts.valid, plan.ordered), 0.0
     if begun:
-        share = choose_beginning(learner, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), begun))
+        share = choose_beginning(learner, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), begun), LATER)
         best = validate()  # short histories are among its cases
     return Trained(
         learner,

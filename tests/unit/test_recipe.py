@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models import recipe, snapshot
-from models.beginning import SHARES, find_beginning
+from models.beginning import LATER, find_beginning
 from models.dataset import Dataset, read
 from models.episode import History
 from models.evaluate import LearnerRanker, evaluate, leave_one_out, mean_ndcg
@@ -60,7 +60,7 @@ def test_a_training_ends_with_the_beginning_that_validates_best(dataset: Dataset
     whole = find_beginning(learner, split(dataset, SplitConfig()).warm)
     torch.testing.assert_close(learner.beginning, chosen * whole)
     figures = {}
-    for share in (0.0, *SHARES):
+    for share in (0.0, *LATER):
         learner.beginning.copy_(share * whole)
         figures[share] = mean_ndcg(LearnerRanker(learner), cases)
     assert figures[chosen] == max(figures.values())
