@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
+    import numpy as np
+    from numpy.typing import NDArray
 
     from models.dataset import Dataset
 
@@ -65,8 +67,9 @@ def load(
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:
         with httpx.Client(base_url=base, headers=headers, timeout=60.0) as client, open_bar() as bar:
-            task = bar.add_task("importing", total=None, note="")
-            for sent in _batches(dataset, settings.history_length, settings.max_events):
+            newest = _newest(dataset, settings.history_length)
+            task = bar.add_task("importing", total=len(newest), note="")
+            for sent in _batches(dataset, newest, settings.max_events):
                 for result in _post(client, sent):
                     counts[result["status"]] += 1
                     if result["status"] == "refused":
@@ -100,16 +103,22 @@ def _post(client: httpx.Client, events: list[dict[str, Any]]) -> list[dict[str, 
     return results
 
 
-def _batches(dataset: Dataset, newest: int, size: int) -> Iterator[list[dict[str, Any]]]:
-    """The newest events of each user, as POST /events takes them, `size` at a time."""
+def _newest(dataset: Dataset, most: int) -> NDArray[np.int64]:
+    """Where the newest `most` events of each user stand in the log."""
+    import numpy as np
+
+    log = dataset.interactions
+    places = np.arange(len(log))
+    return places[places >= log.bounds()[1:][log.user] - most]
+
+
+def _batches(dataset: Dataset, rows: NDArray[np.int64], size: int) -> Iterator[list[dict[str, Any]]]:
+    """These events as POST /events takes them, `size` at a time."""
     from models.interaction import KINDS
 
     log = dataset.interactions
-    ends = log.bounds()[1:]
     batch: list[dict[str, Any]] = []
-    for row in range(len(log)):
-        if row < ends[log.user[row]] - newest:
-            continue
+    for row in rows.tolist():
         value = float(log.value[row])
         event = {
             "user_id": log.users[log.user[row]],
