@@ -108,13 +108,15 @@ class _Sound(Wire):
     """A batch without a bad event, which takes far less time to check than one event by one."""
 
     events: list[EventIn] = Field(min_length=1)
+    history_only: bool = False
 
 
 async def _take_in(given: bytes, parts: Parts) -> bytes | None:
     body: EventIn | EventBatch
     try:
         if b'"events"' in given:
-            body = EventBatch.model_construct(events=list(_Sound.model_validate_json(given).events))
+            sound = _Sound.model_validate_json(given)
+            body = EventBatch.model_construct(events=list(sound.events), history_only=sound.history_only)
         else:
             body = EventIn.model_validate_json(given)
     except ValidationError:

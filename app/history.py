@@ -5,7 +5,7 @@ of one moment in the order they were accepted. The oldest give way, so an accept
 full history is on the stream and never in the history. Every key carries the hash tag of a partition:
 
     il:{p}:history:<user>   the packed string, at most `cap` records
-    il:{p}:ids:<user>       HASH event id -> stream entry, and ids-old: the generation before it
+    il:{p}:ids:<user>       HASH event id -> stream entry (0-0: none), and ids-old: the generation before it
     il:{p}:stream           events for the worker; an entry goes when it is done, forgotten, or one too many
     il:forgotten            how often a user was forgotten, whoever it was
 
@@ -88,7 +88,7 @@ class History:
     async def append(self, events: Sequence[Event], *, history_only: bool = False) -> list[bool]:
         """Keeps events, each where its time belongs. True for one accepted, False for one whose id the user has used.
 
-        `history_only`: the worker does not hear of them.
+        `history_only`: they do not go on the stream. One that is older than all of a full history is then kept nowhere.
 
         Atomic a user, not over users: after StoreUnavailable send the whole batch again, and what was kept the first
         time comes back False.

@@ -163,7 +163,7 @@ class EventBatch(Wire):
     events: list[EachEvent] = Field(min_length=1)
     history_only: bool = Field(
         False,
-        description="Keep them in the histories, where the model was trained on them: no refresh learns from them.",
+        description="Keep them in the histories alone, where the model was trained on them: they start no refresh.",
     )
 
 

@@ -104,9 +104,20 @@ class Settings(BaseSettings):
         """Whether `snapshot` is one version, to be served as it is and never refreshed."""
         return self.snapshot.name != "current" and (self.snapshot / "manifest.json").exists()
 
+    @property
+    def address(self) -> str:
+        """Where a service with these settings answers on this machine."""
+        return address(self.host, self.port)
+
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment for a process of ours, with settings changed by field name."""
         return dict(os.environ) | {variable(name): value for name, value in changes.items()}
+
+
+def address(host: str, port: int) -> str:
+    """The URL to ask, on this machine, of what listens there."""
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{port}"
 
 
 def load(**overrides: Any) -> Settings:

@@ -43,8 +43,7 @@ PUBLISHED = {
             "--models popularity,content-knn,content-knn-words --trials 8",
             "--models innerloop --trials 1 --seeds 0,1,2",
         ),
-        "Of the 733 cold items on the list 674 exist in this version of the data. These trainings are of before the "
-        "voice was chosen.",
+        "Of the 733 cold items on the list 674 exist in this version of the data.",
     ),
     "cold-user-ml-1m": Made(
         f"--protocol cold-user --data DATA/ml-1m --split DATA/ml-1m/melu_cold_split.json {SHOTS} --patience 4",

@@ -142,6 +142,11 @@ def read(path: Path, beside: Snapshot | None = None, unhurried: bool = False) ->
                 raise
 
 
+def meant(path: Path) -> Path:
+    """What `read` is to be given: a version or a `current` as it is; of a folder of snapshots, its `current`."""
+    return path if path.name == CURRENT or (path / MANIFEST).exists() else path / CURRENT
+
+
 def publish(root: Path, version: str) -> None:
     """Point `root/current` at a version, in one step. Raises SnapshotError where there is no such version."""
     with _one_writer(root):

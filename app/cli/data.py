@@ -1,4 +1,4 @@
-"""What commands are pointed at, a dataset or a snapshot: one place for the columns, the report and the errors."""
+"""Reading a dataset on the command line: one place for the column options, the report and the errors."""
 
 from __future__ import annotations
 
@@ -49,9 +49,3 @@ def describe(dataset: Dataset) -> str:
             " (`innerloop validate` lists them)"
         )
     return line
-
-
-def version_at(snapshot: Path) -> Path:
-    """One version's folder; of a folder of snapshots, the one that is served, as `innerloop serve` understands it."""
-    served = snapshot / "current"
-    return served if served.exists() and not (snapshot / "manifest.json").exists() else snapshot

@@ -17,7 +17,6 @@ from app.cli.data import (
     UserOption,
     ValueOption,
     read_dataset,
-    version_at,
 )
 
 if TYPE_CHECKING:
@@ -58,12 +57,12 @@ def evaluate(
     from models.evaluate import evaluate as measure
     from models.learner import Learner
     from models.recipe import split_like
-    from models.snapshot import SnapshotError, read
+    from models.snapshot import SnapshotError, meant, read
 
     if threads:
         torch.set_num_threads(threads)
     try:
-        loaded = read(version_at(snapshot))
+        loaded = read(meant(snapshot))
         dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
         parts = split_like(dataset, loaded)
         protocols = _protocols(parts, [int(part) for part in shots.split(",")], draws)

@@ -37,7 +37,7 @@ def load(
         str | None, typer.Option(help="The service's address; by default what the settings host and port say.")
     ] = None,
     key: Annotated[
-        str | None, typer.Option(help="An API key, where the service asks for one; the setting's first by default.")
+        str | None, typer.Option(help="An API key, where the service asks for one; without --url the setting's first.")
     ] = None,
     items: ItemsOption = None,
     user_column: UserOption = None,
@@ -48,9 +48,11 @@ def load(
 ) -> None:
     """Give a running service the histories of a dataset's users: the newest events of each, with their times.
 
-    For the data that its snapshot was trained on: the worker does not learn from these events again. The same command a
-    second time adds nothing, as each event has an id of its own. Events of items that the service does not know are
-    refused: train on the same data, or PUT /items, first.
+    For the data that its snapshot was trained on. These events count as known: they start no refresh, though they stand
+    in the windows of users who act again, so evaluate a snapshot before you serve it. The same command a second time
+    adds nothing, as each event has an id of its own; what the service was sent before under other ids comes twice, and
+    users who were forgotten come back. Events of items that the service does not know are refused: train on the same
+    data, or PUT /items, first.
     """
     import httpx
 
@@ -60,8 +62,9 @@ def load(
     settings = load_settings()
     dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
     typer.echo(describe(dataset))
-    key = key or next((known.get_secret_value() for known in settings.api_keys), None)
-    base = url or f"http://{'127.0.0.1' if settings.host in ('0.0.0.0', '::') else settings.host}:{settings.port}"
+    if url is None and key is None:
+        key = next((known.get_secret_value() for known in settings.api_keys), None)
+    base = url or settings.address
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -75,7 +78,7 @@ def load(
                     if result["status"] == "refused":
                         reasons[result["detail"]] += 1
                 bar.update(task, advance=len(sent), note=f"{counts['accepted']:,} events")
-    except (httpx.HTTPError, httpx.InvalidURL, ServiceError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ServiceError) as error:
         wrong = str(error) or type(error).__name__
         typer.echo(
             f"innerloop: {base} took {counts['accepted']:,} events, then this went wrong: {wrong}\n"
@@ -96,10 +99,11 @@ class ServiceError(Exception):
 
 def _post(client: httpx.Client, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     answer = client.post("/events", json={"events": events, "history_only": True})
-    if answer.status_code != 202:
-        told = answer.json() if "json" in answer.headers.get("content-type", "") else {}
-        raise ServiceError(f"{answer.status_code} {told.get('detail') or answer.reason_phrase}")
-    results: list[dict[str, Any]] = answer.json()["results"]
+    told = answer.json() if "json" in answer.headers.get("content-type", "") else None
+    if answer.status_code != 202 or not isinstance(told, dict) or "results" not in told:
+        why = told.get("detail") if isinstance(told, dict) else None
+        raise ServiceError(f"{answer.status_code} {why or answer.reason_phrase}")
+    results: list[dict[str, Any]] = told["results"]
     return results
 
 

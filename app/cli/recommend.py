@@ -15,7 +15,6 @@ from app.cli.data import (
     UserOption,
     ValueOption,
     read_dataset,
-    version_at,
 )
 
 if TYPE_CHECKING:
@@ -48,12 +47,12 @@ def recommend(
     from models.episode import pack
     from models.index import Exact
     from models.learner import Learner
-    from models.snapshot import SnapshotError, read
+    from models.snapshot import SnapshotError, meant, read
 
     if (history is None) == (user is None):
         raise typer.BadParameter('give either --history "ID,ID,..." or --user ID with --data')
     try:
-        loaded = read(version_at(snapshot))
+        loaded = read(meant(snapshot))
     except SnapshotError as error:
         typer.echo(f"innerloop: {error}", err=True)
         raise typer.Exit(2) from None

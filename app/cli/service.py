@@ -14,7 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
-from app.settings import Settings
+from app.settings import Settings, address
 
 Beside = Callable[[], Awaitable[None]]
 """Something that runs until it is cancelled."""
@@ -81,12 +81,11 @@ class Service(uvicorn.Server):
 
 def announcement(host: str, port: int) -> str:
     """What to do now that the service answers."""
-    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
-    base = f"http://{shown}:{port}"
+    base = address(host, port)
     return (
         f"innerloop is ready: {base}\n"
         f"  docs   {base}/docs\n"
         f"  try    curl '{base}/recommend?user_id=u_1&k=5'\n"
-        f"  fill   innerloop import --data YOUR.csv --url {base}\n"
+        f"  users  innerloop import --data WHAT-IT-WAS-TRAINED-ON --url {base}\n"
         f"  stop   Ctrl-C"
     )

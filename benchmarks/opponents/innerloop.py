@@ -113,7 +113,7 @@ class InnerLoopContender:
         return space
 
     def fit(self, task: Task, settings: Settings, seed: int, limits: Limits, say: Say) -> Fitted:
-        """As `recipe.follow` does, with the protocol's users in place of the recipe's split."""
+        """As `recipe.follow` does, by the protocol's users instead of the recipe's split; all of a beginning may do."""
         chosen = dict(settings)
         signed = bool(chosen.pop("signed"))
         sizes = recipe.sized(task.corpus.dataset, ordered=not task.unordered)
