@@ -104,11 +104,6 @@ class Settings(BaseSettings):
         """Whether `snapshot` is one version, to be served as it is and never refreshed."""
         return self.snapshot.name != "current" and (self.snapshot / "manifest.json").exists()
 
-    @property
-    def address(self) -> str:
-        """Where a service with these settings answers on this machine."""
-        return address(self.host, self.port)
-
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment for a process of ours, with settings changed by field name."""
         return dict(os.environ) | {variable(name): value for name, value in changes.items()}

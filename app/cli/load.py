@@ -57,6 +57,7 @@ def load(
     import httpx
 
     from app.cli.bar import open_bar
+    from app.settings import address
     from app.settings import load as load_settings
 
     settings = load_settings()
@@ -64,7 +65,7 @@ def load(
     typer.echo(describe(dataset))
     if url is None and key is None:
         key = next((known.get_secret_value() for known in settings.api_keys), None)
-    base = url or settings.address
+    base = url or address(settings.host, settings.port)
     counts: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
     headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -78,7 +79,7 @@ def load(
                     if result["status"] == "refused":
                         reasons[result["detail"]] += 1
                 bar.update(task, advance=len(sent), note=f"{counts['accepted']:,} events")
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ServiceError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         wrong = str(error) or type(error).__name__
         typer.echo(
             f"innerloop: {base} took {counts['accepted']:,} events, then this went wrong: {wrong}\n"
@@ -93,16 +94,13 @@ def load(
         raise typer.Exit(1)
 
 
-class ServiceError(Exception):
-    """An answer that is not the one asked for."""
-
-
 def _post(client: httpx.Client, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The result of each event. Raises ValueError, saying why: the service answered something else."""
     answer = client.post("/events", json={"events": events, "history_only": True})
     told = answer.json() if "json" in answer.headers.get("content-type", "") else None
     if answer.status_code != 202 or not isinstance(told, dict) or "results" not in told:
         why = told.get("detail") if isinstance(told, dict) else None
-        raise ServiceError(f"{answer.status_code} {why or answer.reason_phrase}")
+        raise ValueError(f"{answer.status_code} {why or answer.reason_phrase}")
     results: list[dict[str, Any]] = told["results"]
     return results
 
