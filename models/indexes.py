@@ -14,14 +14,16 @@ from models.scan import best_scan
 from models.sieve import Sieve
 
 LARGE = 200_000
-"""Items from which on two goes are faster, on a processor: in C for any batch, by torch for one of 16 or more.
-On a GPU it has not been measured: there the scores of a batch would not be held whole."""
+"""Items from which on two goes are faster, on a processor: in C for any batch, by torch for one of 16 or more."""
+LARGE_ON_GPU = 1_000_000
+"""The same on a GPU (benchmarks/results/gpu.json, an H200): of a million items for 64 queries or more, of ten for 4."""
 
 
 def index_for(vectors: Tensor, biases: Tensor) -> Index:
     """The fastest index for a catalogue of this size, vectors (N, d) and biases (N,), on the device they are on."""
-    large = len(biases) >= LARGE and vectors.shape[1] > 0
-    if vectors.device.type != "cpu":
+    on_cpu = vectors.device.type == "cpu"
+    large = len(biases) >= (LARGE if on_cpu else LARGE_ON_GPU) and vectors.shape[1] > 0
+    if not on_cpu:
         return Halved(vectors, biases) if large else Exact(vectors, biases)
     if large and (best_scan() or hasattr(torch, "_int_mm")):
         return Quantised(vectors, biases)

@@ -107,6 +107,8 @@ def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch:
     assert isinstance(large, Quantised)
     assert WIDTH + 8 < large.bytes_an_item < WIDTH + 12.5  # biases by item where neighbours differ
     assert isinstance(index_for(vectors[:, :0], biases), small)
+    assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Exact)
+    monkeypatch.setattr(indexes, "LARGE_ON_GPU", N)
     assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Halved)
     assert Halved(vectors, biases).bytes_an_item == 2 * WIDTH + 6
 
