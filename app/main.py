@@ -28,6 +28,7 @@ from app.settings import Settings, SettingsError
 from app.store import connect
 from app.telemetry import Metrics, RequestTelemetry
 from app.wire import Wire
+from models.device import DeviceError
 from models.manifest import SnapshotError
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
                 yield parts
         except SnapshotError as error:
             app.state.failure = str(error)
+            raise
+        except DeviceError as error:
+            app.state.failure = f"INNERLOOP_DEVICE: {error}"
             raise
 
     app = FastAPI(

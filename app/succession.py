@@ -19,6 +19,7 @@ from app.engine import Engine
 from app.errors import SnapshotRefused, StoreUnavailable
 from app.served import Served
 from models import snapshot
+from models.device import find
 from models.learner import Learner
 from models.manifest import manifest_of
 from models.snapshot import Snapshot, SnapshotError
@@ -59,7 +60,7 @@ class Succession:
         self._engine = engine
         self._prepare, self._latest = prepare, latest
         self._observer = observer
-        self._device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        self._device = find(device)
         self._pointer: str | None = None  # where `current` pointed when it was last acted on
         self._swapping = asyncio.Lock()
         self.failures: Counter[str] = Counter()

@@ -13,6 +13,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from models.dataset import Dataset
@@ -71,6 +72,7 @@ def cross_validate(
     plan: Plan,
     folds: int,
     progress: Callable[[int, Progress], None] | None = None,
+    device: torch.device | str = "cpu",
 ) -> CrossValidation:
     """Train and test `folds` times.
 
@@ -79,6 +81,7 @@ def cross_validate(
         plan: the config to judge; of its split only the seed and the share of validating users count. Every training
             begins from the same seed.
         progress: told the fold, from 0, and how far its training is.
+        device: where to train.
     Raises:
         ValueError: there are fewer users than folds, or a fold leaves too little to train, validate or test on.
     """
@@ -90,7 +93,7 @@ def cross_validate(
         if not asked:
             raise ValueError(f"fold {fold + 1} of {folds} has nobody with 2 items or more: take fewer")
         show = None if progress is None else partial(progress, fold)
-        trained = follow(dataset, content, replace(plan, split=own), progress=show)
+        trained = follow(dataset, content, replace(plan, split=own), device=device, progress=show)
         ranker = LearnerRanker(trained.learner)
         figures = {f"NDCG@10, {name}": evaluate(ranker, some, [10])["NDCG@10"] for name, some in asked.items()}
         found.append(figures | {"epochs": trained.metrics["epochs"]})

@@ -82,7 +82,10 @@ class OuterLoop:
     """Owns the optimiser and its place in the training; `state` and `load_state` make it resumable."""
 
     def __init__(self, learner: Learner, config: OuterConfig, popularity: Tensor) -> None:
-        """`popularity`: how often each item was taken, (N,); sampled negatives follow its square root."""
+        """Args:
+        learner: on the device where it is to be trained; episodes are moved there.
+        popularity: how often each item was taken, (N,); sampled negatives follow its square root.
+        """
         self.learner, self.config = learner, config
         learner.differentiate(first_order=config.algorithm == "fomaml")
         residual = learner.tower.residual
@@ -123,6 +126,8 @@ class OuterLoop:
 
     def meta_step(self, batch: Support, scored: Tensor | None = None) -> float:
         """Move the meta-parameters by the episodes of B users; gives their loss before. `scored` as `Loss` takes it."""
+        device = self.learner.prior.device
+        batch, scored = batch.to(device), None if scored is None else scored.to(device)
         step = self._reptile if self.config.algorithm == "reptile" else self._descend
         loss = step(batch, scored)
         with torch.no_grad():
@@ -175,7 +180,8 @@ class OuterLoop:
         return self.epoch >= self.config.epochs or self.epoch - self.best_epoch >= self.config.patience
 
     def state(self) -> dict[str, Any]:
-        """Everything a later process needs to go on as if nothing had happened."""
+        """Everything a later process needs to go on as if nothing had happened, on the same kind of device."""
+        device = self.learner.prior.device
         return {
             "config": self.config.to_dict(),
             "epoch": self.epoch,
@@ -188,6 +194,7 @@ class OuterLoop:
             "rng": self.rng.bit_generator.state,
             "generator": self.generator.get_state(),
             "dropout": torch.get_rng_state(),
+            "dropout_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -199,13 +206,16 @@ class OuterLoop:
         if state["config"] != self.config.to_dict():
             raise ValueError("the checkpoint was made with other settings; remove it to start again")
         self.learner.load_state_dict(state["parameters"])
-        self.average = state["average"]
+        device = self.learner.prior.device
+        self.average = {name: tensor.to(device) for name, tensor in state["average"].items()}
         self.optimiser.load_state_dict(state["optimiser"])
         self.epoch, self.best, self.best_epoch = state["epoch"], state["best"], state["best_epoch"]
         self.best_parameters = state["best_parameters"]
         self.rng.bit_generator.state = state["rng"]
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["dropout"])
+        if device.type == "cuda" and state["dropout_cuda"] is not None:
+            torch.cuda.set_rng_state(state["dropout_cuda"], device)
 
 
 def train(
@@ -227,7 +237,7 @@ def train(
         The best validation.
     """
     if checkpoint and checkpoint.exists():
-        loop.load_state(torch.load(checkpoint, weights_only=True))
+        loop.load_state(torch.load(checkpoint, map_location="cpu", weights_only=True))
     latest = max(loop.best, 0.0)
 
     def show(step: int, steps: int, loss: float) -> None:

@@ -207,6 +207,7 @@ def follow(
     content: NDArray[np.float32],
     plan: Plan,
     *,
+    device: torch.device | str = "cpu",
     checkpoint: Path | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Trained:
@@ -214,6 +215,7 @@ def follow(
 
     Args:
         content: content vectors, (N, C), in the order of `dataset.items`.
+        device: where to train; what comes back is on the CPU.
         checkpoint: where to resume from and to save to after every epoch.
     Raises:
         ValueError: the data holds too few users or events to train and validate on, or none that have an order where
@@ -233,7 +235,7 @@ def follow(
     factor, takers = summarise(parts.warm, len(content), plan.learner.rank, plan.outer.seed)
     texts = [item.said for item in dataset.items]
     learner, popularity = begin(plan, texts, torch.from_numpy(content), parts.warm, (factor, takers))
-    loop = OuterLoop(learner, plan.outer, popularity)
+    loop = OuterLoop(learner.to(device), plan.outer, popularity)
 
     def validate() -> float:
         return mean_ndcg(LearnerRanker(learner), cases)
@@ -246,7 +248,7 @@ def follow(
         share = choose_beginning(learner, parts.warm, lambda: mean_ndcg(LearnerRanker(learner), begun), LATER)
         best = validate()  # short histories are among its cases
     return Trained(
-        learner,
+        learner.cpu(),
         learner.tensors()
         | {"popularity": popularity, FACTOR: factor, TAKERS: takers}
         | build_replay(parts.warm, plan.learner.length, plan.split.seed),

@@ -22,21 +22,24 @@ def report(
     folds: int,
     as_json: bool,
     threads: int | None,
+    device: str,
 ) -> None:
     """Cross-validate the recipe, `chosen` in place of its own, and print the figures; progress goes to stderr.
 
     Raises:
-        ValueError: a choice does not exist, or the data is too little for so many folds.
+        ValueError: a choice or the device does not exist, or the data is too little for so many folds.
     """
     import torch
 
     from models import recipe
     from models.content import DEFAULT_MODEL
     from models.crossval import check, cross_validate
+    from models.device import find
     from models.meta import Progress
 
     if threads:
         torch.set_num_threads(threads)
+    where = find(device)
     typer.echo(describe(dataset), err=True)
     check(dataset, folds)
     plan = recipe.plan(recipe.sized(dataset) | chosen)
@@ -50,7 +53,7 @@ def report(
             if at.step == at.steps and not bar.console.is_terminal:
                 typer.echo(note, err=True)
 
-        found = cross_validate(dataset, content, plan, folds, show).summary()
+        found = cross_validate(dataset, content, plan, folds, show, where).summary()
         bar.update(task, completed=folds * plan.outer.epochs)
     if as_json:
         config = {part: values for part, values in plan.to_dict().items() if part != "split"}

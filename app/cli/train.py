@@ -177,6 +177,10 @@ def train(
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The report of --folds as JSON.")] = False,
+    device: Annotated[
+        str,
+        typer.Option(help="Where to train: cpu, cuda, cuda:N or mps, or auto for a CUDA GPU where there is one."),
+    ] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; all cores by default.")] = None,
     restart: Annotated[bool, typer.Option(help="Forget an interrupted training of the same data.")] = False,
 ) -> None:
@@ -207,9 +211,9 @@ def train(
 
             chosen = recipe.sized(dataset, ordered=True) | chosen
         if folds is not None:
-            crossval.report(dataset, chosen, content_model, folds, as_json, threads)
+            crossval.report(dataset, chosen, content_model, folds, as_json, threads, device)
             return
-        folder = _train(dataset, out, chosen, content_model, hold_out, threads, restart)
+        folder = _train(dataset, out, chosen, content_model, hold_out, threads, device, restart)
     except KeyboardInterrupt:
         kept = "goes on from the last whole epoch; --restart begins again" if folds is None else "begins again"
         typer.echo(f"\nStopped. The same command {kept}.", err=True)
@@ -222,7 +226,7 @@ def train(
 
 def train_snapshot(data: Path, out: Path, **chosen: Any) -> Path:
     """Train on the dataset at `data` with the recipe, `chosen` in place of its own, and publish under `out`."""
-    return _train(read_dataset(data), out, chosen, None, True, None, False)
+    return _train(read_dataset(data), out, chosen, None, True, None, "auto", False)
 
 
 def _train(
@@ -232,16 +236,19 @@ def _train(
     content_model: str | None,
     hold_out: bool,
     threads: int | None,
+    device: str,
     restart: bool,
 ) -> Path:
     import torch
 
     from models import recipe, snapshot
     from models.content import DEFAULT_MODEL
+    from models.device import find
     from models.meta import Progress
 
     if threads:
         torch.set_num_threads(threads)
+    where = find(device)
     typer.echo(describe(dataset))
     model = content_model or DEFAULT_MODEL
     plan = recipe.plan(recipe.sized(dataset) | chosen, hold_out)
@@ -259,7 +266,7 @@ def _train(
             if at.step == at.steps and not bar.console.is_terminal:
                 typer.echo(note)  # a log, such as a container's, sees no bar until it is done
 
-        trained = recipe.follow(dataset, content, plan, checkpoint=checkpoint, progress=show)
+        trained = recipe.follow(dataset, content, plan, device=where, checkpoint=checkpoint, progress=show)
         bar.update(task, completed=plan.outer.epochs)
     folder = snapshot.write(
         out,

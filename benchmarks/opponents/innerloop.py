@@ -12,25 +12,16 @@ from typing import Any, get_args
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from benchmarks.measure import validated
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
 from models import recipe
 from models.beginning import choose_beginning
-from models.episode import History, Support
+from models.episode import History
 from models.evaluate import LearnerRanker
 from models.learner import Learner, LearnerConfig, Recalls
 from models.meta import Algorithm, OuterConfig, OuterLoop, Progress, train
 from models.voice import choose_voice
-
-
-class DeviceLoop(OuterLoop):
-    """The outer loop with its episodes moved to where the learner is."""
-
-    def meta_step(self, batch: Support, scored: Tensor | None = None) -> float:
-        device = self.learner.prior.device
-        return super().meta_step(batch.to(device), None if scored is None else scored.to(device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,8 +120,7 @@ class InnerLoopContender:
         texts = [task.corpus.texts[row] for row in order]
         learner, popularity = recipe.begin(plan, texts[: len(content)], torch.from_numpy(content), histories)
         expected = learner.expect(texts[len(content) :], torch.from_numpy(later))
-        learner.to(limits.device)
-        loop = DeviceLoop(learner, plan.outer, popularity)
+        loop = OuterLoop(learner.to(limits.device), plan.outer, popularity)
 
         def whole() -> Learner:
             return learner.grown(expected).to(limits.device) if len(later) else learner

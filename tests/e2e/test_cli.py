@@ -160,6 +160,8 @@ def test_an_ordered_config_is_cross_validated(trained: Path) -> None:
         (["--folds", "2", "--no-hold-out"], "lives by what it holds out"),
         (["--json"], "give --folds too"),
         (["--follow", "0.5"], "only Reptile has this"),
+        (["--device", "cuda:63"], "no device 'cuda:63' here: take cpu"),
+        (["--device", "abacus", "--folds", "2"], "no device 'abacus' here"),
     ],
 )
 def test_a_training_that_cannot_be_is_refused(trained: Path, arguments: list[str], said: str) -> None:

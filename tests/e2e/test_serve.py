@@ -162,6 +162,16 @@ def test_what_is_wrong_is_said_without_a_trace(tmp_path: Path, options: list[str
     assert "Traceback" not in run.stderr
 
 
+def test_a_device_that_is_not_there_is_said_without_a_trace(tmp_path: Path) -> None:
+    publish_snapshot(tmp_path / "snapshots")
+    command = [sys.executable, "-m", "app.cli", "serve", "--snapshot", "snapshots", "--port", "0"]
+    environment = CLEAN | {"PYTHONPATH": str(ROOT), "INNERLOOP_DEVICE": "cuda:63"}
+    run = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert run.returncode != 0
+    assert "innerloop: INNERLOOP_DEVICE: torch sees no device 'cuda:63' here" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_help_imports_nothing_that_takes_long() -> None:
     slow = "torch sentence_transformers polars fastapi uvicorn redis pydantic"
     code = f"import sys, app.cli; print([name for name in {slow.split()} if name in sys.modules])"
