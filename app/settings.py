@@ -10,6 +10,8 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from models.manifest import pinned
+
 PREFIX = "INNERLOOP_"
 
 
@@ -102,7 +104,7 @@ class Settings(BaseSettings):
     @property
     def pinned(self) -> bool:
         """Whether `snapshot` is one version, to be served as it is and never refreshed."""
-        return self.snapshot.name != "current" and (self.snapshot / "manifest.json").exists()
+        return pinned(self.snapshot)
 
     def environment(self, **changes: str) -> dict[str, str]:
         """The environment for a process of ours, with settings changed by field name."""

@@ -21,7 +21,7 @@ from app.served import Served
 from models import snapshot
 from models.device import find
 from models.learner import Learner
-from models.manifest import manifest_of
+from models.manifest import manifest_of, pinned
 from models.snapshot import Snapshot, SnapshotError
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,8 @@ class Succession:
         path: a snapshots folder or its `current`, both followed as they move, or one version, to stay on.
         device: `auto`, or what torch calls it.
         """
-        follows = path.name == snapshot.CURRENT or not (path / snapshot.MANIFEST).exists()
         self._root = path.parent if path.name == snapshot.CURRENT else path
-        self._pinned = None if follows else path
+        self._pinned = path if pinned(path) else None
         self._engine = engine
         self._prepare, self._latest = prepare, latest
         self._observer = observer

@@ -12,10 +12,16 @@ from typing import Any
 
 FORMAT = 7
 MANIFEST = "manifest.json"
+CURRENT = "current"
 
 
 class SnapshotError(Exception):
     """A snapshot that is missing, partial, corrupt or of another format; the message says which, and what to do."""
+
+
+def pinned(path: Path) -> bool:
+    """Whether a path is one version of a snapshot, and neither a folder of them nor its `current`, which both move."""
+    return path.name != CURRENT and (path / MANIFEST).exists()
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,14 +30,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from models.item import Item
-from models.manifest import FORMAT, MANIFEST, Manifest, SnapshotError, checksum, manifest_of, version_of
+from models.manifest import (
+    CURRENT,
+    FORMAT,
+    MANIFEST,
+    Manifest,
+    SnapshotError,
+    checksum,
+    manifest_of,
+    pinned,
+    version_of,
+)
 
 __all__ = [
-    "EXPECTED", "FORMAT", "ITEMS", "MANIFEST", "MODEL", "POPULARITY", "Manifest", "Snapshot", "SnapshotError",
-    "current", "prune", "publish", "read", "versions", "write",
+    "CURRENT", "EXPECTED", "FORMAT", "ITEMS", "MANIFEST", "MODEL", "POPULARITY", "Manifest", "Snapshot",
+    "SnapshotError", "current", "meant", "prune", "publish", "read", "versions", "write",
 ]  # fmt: skip
 
-CURRENT = "current"
 MODEL, ITEMS = "model.safetensors", "items.jsonl"
 EXPECTED, POPULARITY = "tower.expected", "popularity"
 """The tensors with a row an item that every snapshot has: what its text lets expect (N, E), interaction counts (N,)."""
@@ -144,7 +153,7 @@ def read(path: Path, beside: Snapshot | None = None, unhurried: bool = False) ->
 
 def meant(path: Path) -> Path:
     """What `read` is to be given: a version or a `current` as it is; of a folder of snapshots, its `current`."""
-    return path if path.name == CURRENT or (path / MANIFEST).exists() else path / CURRENT
+    return path if path.name == CURRENT or pinned(path) else path / CURRENT
 
 
 def publish(root: Path, version: str) -> None:
