@@ -117,7 +117,9 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
         ordered: nobody will be asked about without an order of events, so that nothing is spent on it: no episode is
             shuffled, no recall speaks of histories without an order alone, and the next event is the one target, for
             later ones blur what follows what. Nobody is asked about the beginning of a long history in particular
-            either: the middles may pass for beginnings, and every event of theirs teaches.
+            either: the middles may pass for beginnings, and every event of theirs teaches. Of many users with long
+            histories every position of a batch is scored, and no item stands on its text alone now and then: who is
+            asked what comes next is asked about items that many took.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
@@ -142,7 +144,7 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     if ordered:
         size |= {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}
         if size["recall"] == "unordered":
-            size["recall"] = "never"
+            size |= {"recall": "never", "positions": 4096, "residual_dropout": 0.0}
     return size
 
 
