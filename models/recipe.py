@@ -118,8 +118,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
             shuffled, no recall speaks of histories without an order alone, and the next event is the one target, for
             later ones blur what follows what. Nobody is asked about the beginning of a long history in particular
             either: the middles may pass for beginnings, and every event of theirs teaches. Of many users with long
-            histories every position of a batch is scored, and no item stands on its text alone now and then: who is
-            asked what comes next is asked about items that many took.
+            histories every position of a batch is scored, and no item stands on its text alone now and then: known ones
+            are learned the better without, and new ones lose nothing.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
