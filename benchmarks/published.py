@@ -65,8 +65,7 @@ PUBLISHED = {
         (
             "--models popularity,itemknn,itemknn-recency,ials --trials 8",
             "--models ease,ease-recency --trials 2",
-            "--models sasrec --trials 4 --seeds 0,1,2",
-            "--models innerloop --trials 1 --seeds 0,1,2",
+            "--models sasrec,innerloop --trials 4 --seeds 0,1,2",
             "--models rectools-sasrec --trials 1 --device cuda --threads 2",
         ),
         "RecTools' SASRec was trained on an NVIDIA H200, whose host's processor seconds are no measure beside the "
