@@ -21,9 +21,9 @@ LARGE_ON_GPU = 1_000_000
 
 def index_for(vectors: Tensor, biases: Tensor) -> Index:
     """The fastest index for a catalogue of this size, vectors (N, d) and biases (N,), on the device they are on."""
-    on_cpu = vectors.device.type == "cpu"
-    large = len(biases) >= (LARGE if on_cpu else LARGE_ON_GPU) and vectors.shape[1] > 0
-    if not on_cpu:
+    on_gpu = vectors.device.type != "cpu"
+    large = len(biases) >= (LARGE_ON_GPU if on_gpu else LARGE) and vectors.shape[1] > 0
+    if on_gpu:
         return Halved(vectors, biases) if large else Exact(vectors, biases)
     if large and (best_scan() or hasattr(torch, "_int_mm")):
         return Quantised(vectors, biases)

@@ -30,6 +30,7 @@ CONTENT_WIDTH = 24
 SHELVES = 5
 COURSE = Traced if library() is None else Compiled
 """What adapts in a service on this machine's CPU."""
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
 
 
 def need_library() -> None:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 
 from models.device import find
 from models.episode import History, pack
-from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.halved import Halved
 from models.index import Barred, Exact
 from models.learner import Learner, LearnerConfig, Recalls
-from models.meta import OuterConfig, OuterLoop, train
 from models.softmax import log_normaliser
 from models.traced import Traced
+from tests.worlds import gpu
 
 N = 40
-gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="this machine has no CUDA GPU")
 
 
 def test_auto_is_a_gpu_where_there_is_one() -> None:
@@ -45,9 +41,9 @@ def walks(users: int, seed: int) -> list[History]:
     ]
 
 
-def learner(recall: Recalls, **changes: float) -> Learner:
+def learner(recall: Recalls) -> Learner:
     torch.manual_seed(0)
-    config = LearnerConfig(width=16, rank=16, heads=2, length=10, recall=recall, **changes)  # type: ignore[arg-type]
+    config = LearnerConfig(width=16, rank=16, heads=2, length=10, recall=recall)
     made = Learner(config, torch.nn.functional.normalize(torch.randn(N, config.rank + 1), dim=-1))
     for parameter in made.parameters():  # away from the zeros some start at
         torch.nn.init.normal_(parameter, std=0.3)
@@ -79,43 +75,6 @@ def test_the_normaliser_and_its_gradients_are_the_same_on_a_gpu() -> None:
         found.append([out.detach().cpu(), *(slope.cpu() for slope in torch.autograd.grad(out.sum(), given))])
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
-
-
-@gpu
-@pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile"])
-def test_a_training_on_a_gpu_learns_and_can_be_resumed(tmp_path: Path, algorithm: str) -> None:
-    cases = leave_one_out([one for one in walks(50, 1) if one.ordered])
-
-    def loop(epochs: int) -> OuterLoop:
-        outer = OuterConfig(
-            algorithm=algorithm, batch_size=32, epochs=epochs, patience=epochs, shuffled=0.2, rate=1e-2,
-            residual_rate=1.0, averaging=0.9, half=True, smoothing=0.05, horizon=0.0,
-        )  # type: ignore[arg-type]  # fmt: skip
-        torch.manual_seed(0)
-        config = LearnerConfig(width=16, rank=16, heads=2, length=10, dropout=0.0, support_dropout=0.1)
-        made = Learner(config, torch.nn.functional.normalize(torch.randn(N, config.rank + 1), dim=-1))
-        return OuterLoop(made.cuda(), outer, torch.ones(N))
-
-    made = loop(15)
-    train(made, walks(200, 0), lambda: evaluate(LearnerRanker(made.learner), cases)["NDCG@10"])
-    assert made.learner.prior.is_cuda
-    assert evaluate(LearnerRanker(made.learner), cases)["NDCG@10"] > 0.8
-
-    first, at = loop(15), tmp_path / "at.pt"
-    figures = iter([0.1, 0.2])
-
-    def stopped() -> float:
-        try:
-            return next(figures)
-        except StopIteration:
-            raise KeyboardInterrupt from None
-
-    with pytest.raises(KeyboardInterrupt):
-        train(first, walks(200, 0), stopped, checkpoint=at)
-    second = loop(15)
-    train(second, walks(200, 0), lambda: evaluate(LearnerRanker(second.learner), cases)["NDCG@10"], checkpoint=at)
-    assert second.epoch > 2
-    assert evaluate(LearnerRanker(second.learner), cases)["NDCG@10"] > 0.8
 
 
 @gpu

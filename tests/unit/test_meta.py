@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from models.episode import History, pack, windows
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner, LearnerConfig
 from models.meta import OuterConfig, OuterLoop, Progress, train
+from tests.worlds import gpu
 
 N = 40
 
@@ -29,7 +31,7 @@ def circles(users: int, seed: int) -> list[History]:
     ]
 
 
-def loop(**changes: object) -> OuterLoop:
+def loop(device: str = "cpu", **changes: object) -> OuterLoop:
     torch.manual_seed(0)
     config = LearnerConfig(width=16, rank=16, heads=2, length=10, dropout=0.0)
     learner = Learner(config, torch.nn.functional.normalize(torch.randn(N, config.rank + 1), dim=-1))
@@ -40,15 +42,30 @@ def loop(**changes: object) -> OuterLoop:
             | changes
         )
     )  # type: ignore[arg-type]
-    return OuterLoop(learner, outer, torch.ones(N))
+    return OuterLoop(learner.to(device), outer, torch.ones(N))
+
+
+def stopped_after(*figures: float) -> Callable[[], float]:
+    """Validations that give these, and then are interrupted."""
+    left = iter(figures)
+
+    def validate() -> float:
+        try:
+            return next(left)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    return validate
 
 
 ALGORITHMS = ("maml", "fomaml", "reptile")
+DEVICES = ("cpu", pytest.param("cuda", marks=gpu))
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_it_learns_what_follows_what(algorithm: str) -> None:
-    made = loop(algorithm=algorithm)
+def test_it_learns_what_follows_what(algorithm: str, device: str) -> None:
+    made = loop(device, algorithm=algorithm)
     cases = leave_one_out(circles(50, 1))
     before = evaluate(LearnerRanker(made.learner), cases)["HR@10"]
     train(made, circles(200, 0), lambda: evaluate(LearnerRanker(made.learner), cases)["NDCG@10"])
@@ -75,21 +92,24 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(tmp_path: Path, algorit
     train(whole, circles(50, 0), lambda: next(scores))
 
     first = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
-    scores = iter([0.1, 0.2])
-
-    def interrupted() -> float:
-        try:
-            return next(scores)
-        except StopIteration:
-            raise KeyboardInterrupt from None
-
     with pytest.raises(KeyboardInterrupt):
-        train(first, circles(50, 0), interrupted, checkpoint=tmp_path / "at.pt")
+        train(first, circles(50, 0), stopped_after(0.1, 0.2), checkpoint=tmp_path / "at.pt")
     second = loop(epochs=4, shuffled=0.5, algorithm=algorithm)
     later = iter([0.3, 0.4])
     train(second, circles(50, 0), lambda: next(later), checkpoint=tmp_path / "at.pt")
     for name, tensor in whole.learner.tensors().items():
         torch.testing.assert_close(tensor, second.learner.tensors()[name], atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_checkpoint_goes_on_wherever_it_is_read(tmp_path: Path, device: str) -> None:
+    cases, at = leave_one_out(circles(50, 1)), tmp_path / "at.pt"
+    with pytest.raises(KeyboardInterrupt):
+        train(loop(), circles(200, 0), stopped_after(0.1, 0.2), checkpoint=at)
+    second = loop(device)
+    train(second, circles(200, 0), lambda: evaluate(LearnerRanker(second.learner), cases)["NDCG@10"], checkpoint=at)
+    assert second.learner.prior.device.type == device
+    assert evaluate(LearnerRanker(second.learner), cases)["NDCG@10"] > 0.8
 
 
 def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path) -> None:
