@@ -58,7 +58,7 @@ PUBLISHED = {
         "the first fold, which chooses for the others (.1299, the recipe .1283; with a beginning .1328, .1312), not on "
         "all five (.1275, .1277; with a beginning the recipe has .1309). The table keeps the recipe: "
         "[the search](../benchmarks/results/search-cold-user-ml-latest-small.json), "
-        "[its figures](learner.md#what-is-missing).",
+        "[its figures](experiments.md#trials-and-seeds).",
     ),
     "loo-amazon-beauty": Made(
         "--protocol loo --data DATA/amazon-beauty --patience 4",

@@ -28,16 +28,16 @@ against the ranker; settings are searched on validation figures, in as many tria
 In brackets behind a ratio: its 95% interval, by the paired bootstrap over users. Of several seeds it is each user's
 mean that is drawn, so the interval says nothing of further seeds; the spread is the deviation over those that ran.
 Coverage is the share of the items that are in anybody's ten. `K = 0` is the same learner read without its inner steps:
-an ablation, which nothing was trained for. Ours has a beginning (learner.md) in Cold users, Cold items and Time; its
-other runs are older. Seconds are of training the chosen settings once, in all parts. The runs hold the memory of each
-too, as the growth of one process; to be compared it has to have a process to itself, as in
-[what a meta-step costs](learner.md#what-a-meta-step-costs).
+an ablation, which nothing was trained for. Ours has a [beginning](learner.md#the-beginning) in Cold users, Cold items
+and Time; its other runs are older. Seconds are of training the chosen settings once, in all parts. The runs hold the
+memory of each too, as the growth of one process; to be compared it has to have a process to itself, as in
+[what a meta-step costs](experiments.md#what-a-meta-step-costs).
 
 Items have texts in MovieLens: titles and genres in 100k, tags too in latest-small; in our copy of 1M directors, actors
 and plots as well, 680 characters an item. Ours reads them in every benchmark, of the opponents content-knn and
 bias-content alone; Amazon Beauty has none. What they are worth to ours stands
-[here](learner.md#what-the-texts-are-worth). To all models a low rating is an event like another here, where `innerloop
-train` has it speak against its item (`signed` in our settings), but for Ratings and Time.
+[here](experiments.md#what-the-texts-are-worth). To all models a low rating is an event like another here, where
+`innerloop train` has it speak against its item (`signed` in our settings), but for Ratings and Time.
 
 Settings are drawn at random from a model's space, whose first point is its default; what they mean stands where the
 space is ([ours](../benchmarks/opponents/innerloop.py), [SASRec's](../benchmarks/opponents/sasrec.py), and beside them).
