@@ -56,12 +56,12 @@ def read(
 ) -> Tensor:
     """Adapt and read in the dual form: what `adapt` would give at each query, without forming the fast weights.
 
-    The error after a step is linear in the error before it, E_(j+1) = (I - eta_j G A) E_j with G the keys' Gram matrix
-    and A = diag(a), so W_K q = W_0 q + E_0^T c with one coefficient an event. Horner's rule gives c from the last step
-    to the first, u_j = eta_j A s + u_(j+1) - eta_j A G u_(j+1) with s = K q: after the first step, a further one costs
-    one (Q, T) x (T, T) product, whatever the widths. With K = 1 this is linear attention with the delta rule's error
-    (Schlag et al. 2021, arXiv:2102.11174); with several steps it is batch test-time training (Sun et al. 2024,
-    arXiv:2407.04620).
+    The error after a step is linear in the error before it, E_(j+1) = (I - eta_j G A) E_j from E_0 = V - K W_0^T on,
+    with G the keys' Gram matrix and A = diag(a), so W_K q = W_0 q + E_0^T c with one coefficient an event. Horner's
+    rule gives c from the last step to the first, u_j = eta_j A s + u_(j+1) - eta_j A G u_(j+1) with s = K q: after the
+    first step, a further one costs one (Q, T) x (T, T) product, whatever the widths. With K = 1 this is linear
+    attention with the delta rule's error (Schlag et al. 2021, arXiv:2102.11174); with several steps it is batch
+    test-time training (Sun et al. 2024, arXiv:2407.04620).
 
     Args:
         W0: (H, V, D), or (H, V, 1 + D) for an affine map: keys and queries then stand for [1, k] / sqrt(2), of unit
