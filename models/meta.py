@@ -54,6 +54,7 @@ class OuterConfig(LossConfig):
     windows: int = 2  # windows of one user an epoch, at most
     settling: int = 0  # events not scored at the start of a window that begins in the middle of a history
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
+    refreshing: float = 0.02  # of the rate, in a refresh, whose few steps have no average to be kept of
     seed: int = 0
 
     def __post_init__(self) -> None:

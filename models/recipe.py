@@ -111,7 +111,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     asks for, and learns slower what follows what; it speaks of long histories that have no order. Readers of short
     histories do without some of their few events, and aim at all items a little: they would learn pairs by heart too.
     Kept from that they may be wide. Items without a text learn their length: those of few takers stay short. With
-    texts all have one length, as new items have to stand beside them.
+    texts all have one length, as new items have to stand beside them. What was learned of many users' events a refresh
+    is to move by little: a few of its steps at half the rate undo more than they learn.
 
     Args:
         ordered: nobody will be asked about without an order of events, so that nothing is spent on it: no episode is
@@ -128,7 +129,7 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     if len(counts) <= FEW_USERS:
         size |= {
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
-            "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99,
+            "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99, "refreshing": 0.5,
         }  # fmt: skip
     elif short:
         size |= {

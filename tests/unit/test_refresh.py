@@ -109,6 +109,17 @@ def test_a_new_habit_is_learned_and_the_old_one_kept(trained: Snapshot) -> None:
     assert ndcg(after, old) > 0.8 * ndcg(before, old)
 
 
+def test_meta_steps_go_at_the_share_of_the_rate_that_the_recipe_says(trained: Snapshot) -> None:
+    fresh, steps = new(walks(100, 5, 3)), RefreshConfig(meta_steps=60)
+    outer = trained.manifest.config["outer"]
+    bold = replace(trained.manifest, config=trained.manifest.config | {"outer": outer | {"refreshing": 1.0}})
+    moved = refresh(trained, fresh, trained.items, {}, CONFIG).tensors["tower.residual"]
+    said = refresh(replace(trained, manifest=bold), fresh, trained.items, {}, steps).tensors["tower.residual"]
+    little = refresh(trained, fresh, trained.items, {}, steps).tensors["tower.residual"]
+    torch.testing.assert_close(said, moved)
+    assert (little - moved).abs().max() > 0.01
+
+
 def test_what_is_held_out_was_not_trained_on(trained: Snapshot) -> None:
     """Whatever the judges took, and of whatever kind their events are, the candidate is the same."""
     for config, change in ((CLOSED, "rows"), (CONFIG, "kinds")):
