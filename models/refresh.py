@@ -48,7 +48,6 @@ class RefreshConfig:
 
     meta_steps: int = 12  # beyond what is known in closed form
     batch: float = 0.25  # of a batch of the training, what a meta-step takes: windows, and positions scored
-    rate: float | None = None  # of the rate the snapshot was trained with; unless given, what its recipe says
     cases: int = 20  # held-out events needed for a verdict
     enough: int = 100  # held-out events beyond which no more judges are called
     each: int = 20  # events of a judge at most, the newest
@@ -199,7 +198,7 @@ def _train(
     trained = OuterConfig(**snapshot.manifest.config["outer"])
     outer = replace(
         trained,
-        rate=trained.rate * (trained.refreshing if config.rate is None else config.rate),
+        rate=trained.rate * trained.refreshing,
         batch_size=math.ceil(trained.batch_size * config.batch),
         positions=math.ceil(trained.positions * config.batch),
         seed=config.seed,

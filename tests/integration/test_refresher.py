@@ -27,8 +27,10 @@ from models.replay import build_replay
 from models.words import Words
 
 ITEMS = 30
-PLAN = plan({"width": 16, "length": 10, "dropout": 0.0, "rate": 1e-2, "shuffled": 0.0, "batch_size": 32})
-CONFIG = RefreshConfig(meta_steps=40, rate=1.0, cases=10)
+PLAN = plan(
+    {"width": 16, "length": 10, "dropout": 0.0, "rate": 1e-2, "shuffled": 0.0, "batch_size": 32, "refreshing": 1.0}
+)
+CONFIG = RefreshConfig(meta_steps=40, cases=10)
 
 
 def walk(start: int, step: int, count: int = 8) -> list[int]:
