@@ -10,7 +10,7 @@ DropoutNet, Volkovs et al. 2017). Of a trained item e_i and p_i are what the oth
 item is as little known as a new one. e_i itself is not trained: a map of it, learned beside the rest, soon knows the
 trained items by heart and ranks new ones worse.
 
-Letters: N items, M new items, d item width.
+Letters: N items, M new items, r rank of vectors.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SHORT = 0.2
 
 
 class ItemTower(nn.Module):
-    """Item vectors (N, d) and biases (N,), from what their texts let expect, (N, d + 1)."""
+    """Item vectors (N, r) and biases (N,), from what their texts let expect, (N, r + 1)."""
 
     expected: Tensor
     described: Tensor
 
     def __init__(self, expected: Tensor, width: int, residual_dropout: float, unit: bool = True) -> None:
         """Args:
-        expected: direction and log popularity of each item, (N, d + 1), zeros where there is no text.
+        expected: direction and log popularity of each item, (N, r + 1), zeros where there is no text.
         unit: whether vectors have unit length, or one that is learned.
         """
         super().__init__()
@@ -65,19 +65,19 @@ class ItemTower(nn.Module):
         self.residual.copy_(torch.where(known[:, None], self.placed(directions, trust), self.residual))
 
     def placed(self, directions: Tensor, trust: Tensor) -> Tensor:
-        """Residuals that put the items where the interactions alone would, as far as they can be trusted, (N, d).
+        """Residuals that put the items where the interactions alone would, as far as they can be trusted, (N, r).
 
         They are what the text does not say: v = (1 - trust) e + trust * direction. An item without a text has nothing
         else to be trusted.
 
         Args:
-            directions: (N, d), unit vectors; 0 for an untouched item.
+            directions: (N, r), unit vectors; 0 for an untouched item.
             trust: how far an item's interactions outweigh its text, from 0 for an untouched item to 1, (N,).
         """
         return torch.where(self.described, trust, 1.0)[:, None] * (self.size * directions - self.text())
 
     def forward(self) -> tuple[Tensor, Tensor]:
-        """Vectors (N, d) and biases (N,) of the catalogue; while training, some stand on their text alone."""
+        """Vectors (N, r) and biases (N,) of the catalogue; while training, some stand on their text alone."""
         vectors: Tensor = self.residual
         bias: Tensor = self.bias
         if self.training and self.residual_dropout > 0:
@@ -90,7 +90,7 @@ class ItemTower(nn.Module):
         return self._sized(vectors), bias
 
     def cold(self, expected: Tensor) -> tuple[Tensor, Tensor]:
-        """Vectors (M, d) and biases (M,) of new items, from what their texts let expect, (M, d + 1).
+        """Vectors (M, r) and biases (M,) of new items, from what their texts let expect, (M, r + 1).
 
         Nobody has touched them because nobody could: their biases begin where the text lets expect them, and a refresh
         then learns what they are worth.
@@ -101,16 +101,16 @@ class ItemTower(nn.Module):
         return F.normalize(vectors, dim=-1) if self.unit else vectors
 
     def worth(self, expected: Tensor) -> Tensor:
-        """The bias that a text alone lets expect, (M, d + 1) -> (M,)."""
+        """The bias that a text alone lets expect, (M, r + 1) -> (M,)."""
         return self.slope * expected[:, -1] + self.cold_bias
 
     def text(self) -> Tensor:
-        """Where the text alone puts the items, (N, d)."""
+        """Where the text alone puts the items, (N, r)."""
         return self.size * self.expected[:, :-1]
 
     @torch.no_grad()
     def turn(self, rotation: Tensor) -> None:
-        """Turn every vector v to rotation v; (d, d)."""
+        """Turn every vector v to rotation v; (r, r)."""
         self.expected[:, :-1] = self.expected[:, :-1] @ rotation.T
         self.residual.copy_(self.residual @ rotation.T)
 

@@ -3,7 +3,7 @@
 Every position of every episode is a task: the events before it are the support set, the event itself is the query. Over
 a large catalogue the softmax is sampled, with the log-q correction (Bengio & Senecal 2008; Yi et al. 2019).
 
-Letters: B users, T events, P query positions, N items, d width.
+Letters: B users, T events, P query positions, N items, r rank.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Loss:
         `scored`: which events are to be foretold, (B, T) bool; all of them unless given.
         """
         vectors, biases = self.learner.catalogue()
-        users = self.learner(vectors, batch)[:, :-1]  # (B, T, d): what each event was predicted from
+        users = self.learner(vectors, batch)[:, :-1]  # (B, T, r): what each event was predicted from
         weights = self._target_weights(batch)
         at = self._positions(batch, batch.mask if scored is None else scored)
         hits = users @ vectors[batch.rows].transpose(1, 2) + biases[batch.rows][:, None, :]  # (B, T, T)

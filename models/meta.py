@@ -35,7 +35,7 @@ Algorithm = Literal["maml", "fomaml", "reptile"]
 
 @dataclass(frozen=True, slots=True)
 class OuterConfig(LossConfig):
-    """How the outer loop runs, and what it lowers.
+    """How the outer loop runs, and what it lowers. `models.recipe.sized` chooses anew, by the data, what depends on it.
 
     Raises:
         ValueError: there is no such algorithm.

@@ -8,7 +8,7 @@ all that was learned into their basis by the rotation R that brings the old dire
 
 so that where nothing has changed nothing changes, and an item that is new or was hardly known moves the most.
 
-Letters: N items, d item width.
+Letters: N items, r rank of vectors.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def renew(
     """Renew the learner in place; what a snapshot keeps of the summary.
 
     Args:
-        factor, takers: the summary the learner stands on, (N, d + 1) and (N,).
+        factor, takers: the summary the learner stands on, (N, r + 1) and (N,).
         changed: users' histories as they were, empty for a new user, and as they are.
     """
     old, was = read_directions(factor, takers)
@@ -54,12 +54,12 @@ def renew(
 
 
 def _placed(tower: ItemTower, directions: Tensor, takers: Tensor) -> Tensor:
-    """Residuals where the directions and texts alone put the items, (N, d)."""
+    """Residuals where the directions and texts alone put the items, (N, r)."""
     return tower.placed(directions, takers / (takers + TRUSTED_AT))
 
 
 def _begun(strengths: Tensor) -> Tensor:
-    """The filter that a recall begins with, (GATHERERS, d)."""
+    """The filter that a recall begins with, (GATHERERS, r)."""
     fresh = Recall(len(strengths), 1)
     fresh.start(strengths)
     return fresh.filter.detach()
