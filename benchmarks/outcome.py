@@ -116,13 +116,20 @@ def _figures(records: list[Record], label: str, seeds: list[int]) -> dict[str, l
 
 def table(found: dict[str, Any], metrics: tuple[str, ...] = ("HR@10", "Recall@10", "Recall@20", "NDCG@10")) -> str:
     """The outcome as lines of text."""
-    head = f"{'test':<20}{'model':<22}" + "".join(f"{name:>11}" for name in metrics)
+    known_models = [model for models in found["tests"].values() for model in models]
+    test, name = (2 + max(map(len, names)) for names in (["test", *found["tests"]], ["model", *known_models]))
+    head = f"{'test':<{test}}{'model':<{name}}" + "".join(f"{metric:>11}" for metric in metrics)
     sign = 1 if found["metric"] in ERRORS else -1
     lines = [head + f"{'seeds':>7}{'CPU s':>9}   ours / theirs (95%)"]
     for label, models in found["tests"].items():
         for model, known in sorted(models.items(), key=lambda pair: sign * pair[1]["figures"][found["metric"]]):
-            figures = "".join(f"{known['figures'].get(name, float('nan')):>11.4f}" for name in metrics)
+            figures = "".join(f"{known['figures'].get(metric, float('nan')):>11.4f}" for metric in metrics)
+            costs = f"{known['seeds']:>7}{known['train_cpu_seconds']:>9.1f}"
             versus = known.get("ours against it")
-            note = f"   {versus['ratio_low']:.3f} to {versus['ratio_high']:.3f}" if versus else ""
-            lines.append(f"{label:<20}{model:<22}{figures}{known['seeds']:>7}{known['train_cpu_seconds']:>9.1f}{note}")
+            lines.append(f"{label:<{test}}{model:<{name}}{figures}{costs}" + (f"   {_ratio(versus)}" if versus else ""))
     return "\n".join(lines)
+
+
+def _ratio(versus: dict[str, float]) -> str:
+    quotient = f"{versus['ours'] / versus['theirs']:.3f} " if versus["theirs"] > 0 else ""
+    return f"{quotient}({versus['ratio_low']:.3f} to {versus['ratio_high']:.3f})"

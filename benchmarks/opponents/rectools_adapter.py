@@ -32,6 +32,18 @@ PROGRAM = Path(__file__).with_name("rectools_program.py")
 EPOCHS, PATIENCE = 200, 10
 
 
+def interpreter() -> Path:
+    """Of the environment that has RecTools.
+
+    Raises:
+        ValueError: there is none.
+    """
+    python = Path(os.environ.get("RECTOOLS_PYTHON", ".venv-rectools/bin/python"))
+    if not python.exists():
+        raise ValueError(f"RecTools' models need {python}: run `make rectools`, or set RECTOOLS_PYTHON")
+    return python
+
+
 class RecToolsRanker:
     """A trained model that waits in its process for histories."""
 
@@ -84,9 +96,7 @@ class RecTools:
         Raises:
             ValueError: it is not there, the task is not leave-one-out, or the program failed.
         """
-        python = os.environ.get("RECTOOLS_PYTHON", ".venv-rectools/bin/python")
-        if not Path(python).exists():
-            raise ValueError(f"{self.name} needs {python}: run `make rectools`, or set RECTOOLS_PYTHON")
+        python = interpreter()
         cases = [case for test in task.validation for case in test.cases]
         if any(len(case.targets) != 1 for case in cases):
             raise ValueError(f"{self.name} is for the protocol loo only")
@@ -114,7 +124,11 @@ class RecTools:
         say(f"  in {python}")
         clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         process = subprocess.Popen(
-            [python, str(PROGRAM), folder.name], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=clean
+            [str(python), str(PROGRAM), folder.name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=clean,
         )
         _expect(process, "trained")
         return Fitted(RecToolsRanker(process, folder), notes=json.loads((here / "notes.json").read_text()))

@@ -41,7 +41,8 @@ class Reader:
     def __init__(self, model: Any, items: int, length: int) -> None:
         ids = model.data_preparator.item_id_map
         self.inner = np.zeros(items, np.int64)  # 0 is padding: an item that no training has is passed over
-        known = [row for row in range(items) if row in set(ids.external_ids.tolist())]
+        trained = set(ids.external_ids.tolist())
+        known = [row for row in range(items) if row in trained]
         self.inner[known] = ids.convert_to_internal(known)
         self.length = length
 

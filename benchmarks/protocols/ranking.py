@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,13 +13,15 @@ import numpy as np
 
 from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
+from benchmarks.opponents.rectools_adapter import RecTools, interpreter
 from benchmarks.outcome import outcome, table
 from benchmarks.protocols import cold_item, cold_user, loo
 from benchmarks.runs import Runs
 from benchmarks.sweep import KEPT, sweep
-from benchmarks.task import Limits, Part, Say
+from benchmarks.task import Contender, Limits, Part, Say
 
 T = TypeVar("T")
+ALL = ["all"]
 
 
 def run(options: argparse.Namespace, say: Say) -> None:
@@ -27,7 +30,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
     Raises:
         ValueError: a model or an option that does not exist or does not fit.
     """
-    contenders = named(options.models, RANKERS)
+    contenders = chosen(options.protocol, options.models)
     corpus = Corpus.read(options.data, options.cache)
     if any(contender.name.startswith(("innerloop", "content-knn")) for contender in contenders):
         say(f"content vectors: {corpus.content.shape}")  # encoded here, so that no training pays for it
@@ -40,6 +43,19 @@ def run(options: argparse.Namespace, say: Say) -> None:
     runs.outcome = outcome(runs, options.resamples, KEPT[options.protocol][0])
     runs.save()
     print(table(runs.outcome))
+
+
+def chosen(protocol: str, names: list[str]) -> list[Contender]:
+    """The contenders of these names: RecTools' in leave-one-out alone, where they must be installed before all trains.
+
+    Raises:
+        ValueError: there is no such contender, in this protocol or on this machine.
+    """
+    known = {name: one for name, one in RANKERS.items() if protocol == "loo" or not isinstance(one, RecTools)}
+    found = named(names, known)
+    if any(isinstance(one, RecTools) for one in found):
+        interpreter()
+    return found
 
 
 def divide(options: argparse.Namespace, corpus: Corpus, split: dict[str, list[str]]) -> list[Part]:
@@ -68,6 +84,9 @@ def about(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
     if options.protocol == "cold-user":
         split = "listed" if options.split else options.folds
         out |= {"shots": options.shots, "draws": options.draws, "folds": split}
+    if options.split and options.protocol in ("cold-user", "cold-item", "ratings"):
+        told = json.dumps(read_split(options.split), sort_keys=True)
+        out |= {"split": hashlib.sha256(told.encode()).hexdigest()}
     return out
 
 
@@ -77,7 +96,7 @@ def named(names: list[str], known: Mapping[str, T]) -> list[T]:
     Raises:
         ValueError: there is no such contender.
     """
-    names = list(known) if names == ["all"] else names
+    names = list(known) if names == ALL else names
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"there is no model {', '.join(unknown)}; there are {', '.join(known)}")
     return [known[name] for name in names]
