@@ -37,7 +37,7 @@ bench-gpu: .venv/.local
 	$(BIN)/python -m benchmarks.gpu --json benchmarks/results/gpu.json
 
 report: .venv/.dev
-	$(BIN)/python -m benchmarks.report --readme README.md
+	$(BIN)/python -m benchmarks.report --readme README.md --learner docs/learner.md
 	$(BIN)/python -m benchmarks.serving.report
 
 # RecTools pins numpy below 2, so it has an environment of its own; benchmarks/opponents/rectools_adapter.py runs it there.

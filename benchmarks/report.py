@@ -1,6 +1,6 @@
-"""From the committed runs to pages people read: docs/benchmarks.md with its plots, and a summary in README.md.
+"""From the committed runs to pages people read: docs/benchmarks.md with its plots, and tables between marks elsewhere.
 
-    python -m benchmarks.report        (or `make report`)
+    python -m benchmarks.report        (or `make report`, which renews README.md and docs/learner.md too)
 
 Reads benchmarks/results/*.json as `benchmarks.learner` writes them and makes nothing up: a protocol without a file has
 no section. The figures are means over users and seeds; intervals are 95% of the paired bootstrap over users.
@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks import plots
+from benchmarks import excerpts, plots, shots
 from benchmarks.literature import elsewhere
 from benchmarks.outcome import ERRORS
 from benchmarks.protocols.prequential import MOST
@@ -45,7 +45,8 @@ Under each benchmark stand the commands that make it again, with what `make .ven
 which the data sets lie, and `python -m benchmarks.published --help` says more.
 
 """
-OPEN, CLOSE = "<!-- benchmarks -->", "<!-- /benchmarks -->"
+EXCERPT = "ml-latest-small"
+"""The data set of the tables that other pages show."""
 TITLES = {
     "loo": "Leave-one-out",
     "cold-user": "Cold users",
@@ -91,7 +92,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=Path("benchmarks/results"))
     parser.add_argument("--out", type=Path, default=Path("docs"))
-    parser.add_argument("--readme", type=Path, help="the page whose summary is renewed, between its marks")
+    parser.add_argument("--readme", type=Path, help="the page whose tables are renewed, between their marks")
+    parser.add_argument("--learner", type=Path, help="the same of the page that says what the learner is")
     options = parser.parse_args()
     found = results(options.results)
     if not found:
@@ -100,7 +102,15 @@ def main() -> None:
     path = options.out / "benchmarks.md"
     path.write_text(page(found, options.out))
     if options.readme:
-        options.readme.write_text(renewed(options.readme.read_text(), summary(found)))
+        text = renewed(options.readme.read_text(), summary(found), *marks("benchmarks"))
+        quality = excerpts.quality(json.loads((options.results / f"{EXCERPT}.json").read_text()))
+        options.readme.write_text(renewed(text, quality, *marks("quality")))
+    if options.learner:
+        known = json.loads((options.results / f"shots-{EXCERPT}.json").read_text())
+        curves = excerpts.curves(known)
+        table = excerpts.shots(curves, known["about"]["draws"])
+        options.learner.write_text(renewed(options.learner.read_text(), table, *marks("shots")))
+        shots.draw(curves, options.out / f"shots-{EXCERPT}.png")
     print(f"{path}, of {len(found)} benchmark(s)")
 
 
@@ -110,7 +120,12 @@ def results(folder: Path) -> list[dict[str, Any]]:
     return [one for one in found if one.get("about", {}).get("protocol") in TITLES and one["outcome"]]
 
 
-def renewed(text: str, lines: list[str], opening: str = OPEN, closing: str = CLOSE) -> str:
+def marks(name: str) -> tuple[str, str]:
+    """What stands before and after a table that is written into a page."""
+    return f"<!-- {name} -->", f"<!-- /{name} -->"
+
+
+def renewed(text: str, lines: list[str], opening: str, closing: str) -> str:
     """The page with these lines between its marks.
 
     Raises:

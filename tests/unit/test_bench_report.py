@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import plots
+from benchmarks import excerpts, plots
 from benchmarks.literature import ELSEWHERE, elsewhere
 from benchmarks.protocols.prequential import MOST
 from benchmarks.published import PUBLISHED, shell
-from benchmarks.report import page, results
+from benchmarks.report import EXCERPT, marks, page, renewed, results
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,3 +66,15 @@ def test_what_others_published_is_marked_as_theirs() -> None:
     assert "**Not measured here**" in text
     assert all(f"| {said.model} | {said.figures} | {said.source} |" in text for said in ELSEWHERE)
     assert all("arXiv:" in said.source for said in ELSEWHERE)
+
+
+def test_the_tables_of_other_pages_are_of_the_committed_figures() -> None:
+    folder = ROOT / "benchmarks" / "results"
+    evaluated, known = (json.loads((folder / f"{name}.json").read_text()) for name in (EXCERPT, f"shots-{EXCERPT}"))
+    shots = excerpts.shots(excerpts.curves(known), known["about"]["draws"])
+    for file, name, lines in (
+        ("README.md", "quality", excerpts.quality(evaluated)),
+        ("docs/learner.md", "shots", shots),
+    ):
+        text = (ROOT / file).read_text()
+        assert renewed(text, lines, *marks(name)) == text, "run `make report`"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.report import CLOSE, OPEN, renewed, results
+from benchmarks.report import marks, renewed, results
 from benchmarks.summary import summary
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_readme_shows_what_the_committed_runs_say() -> None:
     text = (ROOT / "README.md").read_text()
-    assert renewed(text, summary(results(ROOT / "benchmarks" / "results"))) == text, "run `make report`"
+    assert renewed(text, summary(results(ROOT / "benchmarks" / "results")), *marks("benchmarks")) == text, (
+        "run `make report`"
+    )
 
 
 def test_what_a_table_says_of_a_model_comes_from_runs_that_are_kept() -> None:
@@ -66,6 +68,6 @@ def test_cold_users_are_judged_by_their_worst_ratio() -> None:
 
 
 def test_a_page_without_marks_is_refused() -> None:
-    assert renewed(f"a{OPEN}b{CLOSE}c", ["x"]) == f"a{OPEN}\nx\n{CLOSE}c"
-    with pytest.raises(ValueError, match="benchmarks"):
-        renewed("nothing here", [])
+    assert renewed("a<!-- x -->b<!-- /x -->c", ["y"], *marks("x")) == "a<!-- x -->\ny\n<!-- /x -->c"
+    with pytest.raises(ValueError, match="there is no <!-- x -->"):
+        renewed("nothing here", [], *marks("x"))
