@@ -5,10 +5,10 @@
 
 Every model is trained again with the settings that the benchmark chose, fold after fold, and the cases of all folds are
 one test. Its scores of a case's items are brought to mean 0 and deviation 1, and weights are looked for by coordinates,
-two rounds over WEIGHTS.
-`fitted` finds them on the very cases that are measured: no mixture of these models does better there, but for what the
-search misses. `crossed` finds them on every other user and measures the others, both ways: what a mixture is worth
-where it has not looked. Ratios are to the best opponent alone, by its figure of the same cases.
+two rounds over WEIGHTS from each of the two best models alone, and from all alike.
+`fitted` finds them on the very cases that are measured: the best mixture that is found, which some other may beat.
+`crossed` finds them on every other user and measures the others, both ways: what a mixture is worth where it has not
+looked. Ratios are to the best opponent alone, by its figure of the same cases.
 
 Letters: B cases, N items, M models.
 """
@@ -68,18 +68,21 @@ def figure(scores: Sequence[Scores], weights: Sequence[float], cases: CaseSet, o
 
 
 def mixed(scores: Sequence[Scores], cases: CaseSet, of: NDArray[np.intp]) -> list[float]:
-    """The weights, (M,), of the best mixture for these cases that a search by coordinates finds."""
+    """The weights, (M,), of the best mixture for these cases that a search by coordinates finds from some starts."""
     alone = [figure([own], [1.0], cases, of) for own in scores]
-    weights = [0.0] * len(scores)
-    weights[int(np.argmax(alone))] = 1.0
-    best = max(alone)
-    for _ in range(ROUNDS):
-        for at in range(len(scores)):
-            for weight in WEIGHTS:
-                tried = [*weights[:at], weight, *weights[at + 1 :]]
-                if any(tried) and (found := figure(scores, tried, cases, of)) > best:
-                    best, weights = found, tried
-    return weights
+    single = np.eye(len(scores))[np.argsort(alone)[::-1][:2]]
+    best, kept = -1.0, [1.0] * len(scores)
+    for start in (*single.tolist(), kept):
+        weights, reached = start, figure(scores, start, cases, of)
+        for _ in range(ROUNDS):
+            for at in range(len(scores)):
+                for weight in WEIGHTS:
+                    tried = [*weights[:at], weight, *weights[at + 1 :]]
+                    if any(tried) and (found := figure(scores, tried, cases, of)) > reached:
+                        reached, weights = found, tried
+        if reached > best:
+            best, kept = reached, weights
+    return kept
 
 
 def compared(scores: dict[str, Scores], cases: CaseSet) -> dict[str, Any]:
@@ -91,12 +94,10 @@ def compared(scores: dict[str, Scores], cases: CaseSet) -> dict[str, Any]:
     halves = [np.flatnonzero(np.array(cases.users) % 2 == half) for half in (0, 1)]
     for label, names in (("all", list(scores)), ("others", [name for name in scores if name != OURS])):
         own = [scores[name] for name in names]
-        weights = mixed(own, cases, everyone)
-        crossed = [
-            figure(own, mixed(own, cases, here), cases, there) * len(there)
-            for here, there in (halves, halves[::-1])
-            if len(here) and len(there)
-        ]
+        halved = [(mixed(own, cases, one), other) for one, other in (halves, halves[::-1]) if len(one) and len(other)]
+        crossed = [figure(own, weights, cases, other) * len(other) for weights, other in halved]
+        tried = [mixed(own, cases, everyone), *(weights for weights, _ in halved)]
+        weights = max(tried, key=lambda one: figure(own, one, cases, everyone))
         out[label] = {
             "weights": dict(zip(names, weights, strict=True)),
             "fitted": figure(own, weights, cases, everyone) / best,

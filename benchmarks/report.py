@@ -28,10 +28,12 @@ against the ranker; settings are searched on validation figures, in as many tria
 In brackets behind a ratio: its 95% interval, by the paired bootstrap over users. Of several seeds it is each user's
 mean that is drawn, so the interval says nothing of further seeds; the spread is the deviation over those that ran.
 Coverage is the share of the items that are in anybody's ten. `K = 0` is the same learner read without its inner steps:
-an ablation, which nothing was trained for. Ours has a [beginning](learner.md#the-beginning) in Cold users, Cold items
-and Time; its other runs are older. Seconds are of training the chosen settings once, in all parts. The runs hold the
-memory of each too, as the growth of one process; to be compared it has to have a process to itself, as in
-[what a meta-step costs](experiments.md#what-a-meta-step-costs).
+an ablation, which nothing was trained for. Ours has a [beginning](learner.md#the-beginning) in Cold users and Time, in
+MovieLens 1M's cold users its first version, which trusted few users as much as many; for Cold items it chose none, and
+its other runs are older. The earliest runs kept their settings, and neither what the recipe chose beside them nor a
+revision. Seconds are of training the chosen settings once, in all parts. The runs hold memory too, by how much our
+process grew meanwhile: 0 in early runs where another had grown it as far, and nothing of RecTools', a process of its
+own. What a training alone takes is in [what a meta-step costs](experiments.md#what-a-meta-step-costs).
 
 Items have texts in MovieLens: titles and genres in 100k, tags too in latest-small; in our copy of 1M directors, actors
 and plots as well, 680 characters an item. Ours reads them in every benchmark, of the opponents content-knn and
@@ -174,7 +176,17 @@ def section(one: dict[str, Any], title: str, folder: Path) -> list[str]:
         lines += ["", note] if (note := PUBLISHED[one["name"]].note) else []
         lines += ["", "To run it again:", "", *(f"    {line}" for line in shell(one["name"]))]
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    return [*lines, "", f"{when}; {'; '.join(machines)}.", ""]
+    return [*lines, "", f"{when}; {'; '.join(machines)}. {code(one['runs'])}", ""]
+
+
+def code(runs: list[dict[str, Any]]) -> str:
+    """At which revisions of the code the runs were made, as far as they say."""
+    told = sorted({run["revision"] for run in runs if run.get("revision")})
+    untold = sum(not run.get("revision") for run in runs)
+    if not told:
+        return "The runs do not say at which revision of the code they were made."
+    said = f"{'Revision' if len(told) == 1 else 'Revisions'} {', '.join(told)}"
+    return f"{said}; {untold} of {len(runs)} runs do not say." if untold else f"{said}."
 
 
 def ordered(models: dict[str, Any], metric: str) -> list[tuple[str, dict[str, Any]]]:
