@@ -16,7 +16,7 @@ Letters: B users, N items.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,6 +31,12 @@ from models.learner import Learner
 from models.loss import Loss, LossConfig
 
 Algorithm = Literal["maml", "fomaml", "reptile"]
+FIRST, SECOND = "moments.first.", "moments.second."
+"""What the names of moments begin with, in a snapshot."""
+MOMENTS = (FIRST, SECOND), ("exp_avg", "exp_avg_sq")
+"""These, and what AdamW calls the moments."""
+LONG = 1e5
+"""Steps after which AdamW corrects no moment any longer for having begun at 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,8 @@ class OuterConfig(LossConfig):
     windows: int = 2  # windows of one user an epoch, at most
     settling: int = 0  # events not scored at the start of a window that begins in the middle of a history
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
-    refreshing: float = 0.02  # of the rate, in a refresh, whose few steps have no average to be kept of
+    continued: bool = False  # whether a refresh goes on with the training, or begins in closed form
+    refreshing: float = 0.02  # of the rate, in a refresh that begins in closed form
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -158,6 +165,31 @@ class OuterLoop:
             for parameter, origin in zip(self.learner.parameters(), start, strict=True):
                 parameter.copy_(origin.lerp_(parameter, epsilon))
         return losses[0]
+
+    def moments(self) -> dict[str, Tensor]:
+        """AdamW's means of each parameter's gradients and of their squares, by `FIRST` and `SECOND` and its name."""
+        found: dict[str, Tensor] = {}
+        for name, parameter in self.learner.named_parameters():
+            if state := self.optimiser.state[parameter]:
+                for beta, prefix, key in zip(self.optimiser.defaults["betas"], *MOMENTS, strict=True):
+                    unbiased = state[key] / (1 - beta ** float(state["step"]))
+                    found[prefix + name] = unbiased.detach().cpu()
+        return found
+
+    def take_up(self, tensors: Mapping[str, Tensor]) -> None:
+        """Go on with the moments of an earlier loop; items new since begin at rest, with the others' mean square."""
+        for name, parameter in self.learner.named_parameters():
+            if SECOND + name not in tensors:
+                continue
+            first, second = tensors[FIRST + name], tensors[SECOND + name]
+            if missing := len(parameter) - len(second) if parameter.ndim else 0:
+                first = torch.cat([first, first.new_zeros(missing, *first.shape[1:])])
+                second = torch.cat([second, second.mean(0, keepdim=True).expand(missing, *second.shape[1:])])
+            self.optimiser.state[parameter] = {
+                "step": torch.tensor(LONG),
+                "exp_avg": first.to(parameter).clone(),
+                "exp_avg_sq": second.to(parameter).clone(),
+            }
 
     @contextmanager
     def averaged(self) -> Iterator[None]:

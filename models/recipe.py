@@ -111,8 +111,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     asks for, and learns slower what follows what; it speaks of long histories that have no order. Readers of short
     histories do without some of their few events, and aim at all items a little: they would learn pairs by heart too.
     Kept from that they may be wide. Items without a text learn their length: those of few takers stay short. With
-    texts all have one length, as new items have to stand beside them. What was learned of many users' events a refresh
-    is to move by little: a few of its steps at half the rate undo more than they learn.
+    texts all have one length, as new items have to stand beside them. A refresh of few users' learner begins in
+    closed form; of many users' it goes on with the training.
 
     Args:
         ordered: nobody will be asked about without an order of events, so that nothing is spent on it: no episode is
@@ -125,8 +125,10 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
     short = length == 20
+    few = len(counts) <= FEW_USERS
     size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length), "heads": 2, "half": True}
-    if len(counts) <= FEW_USERS:
+    size |= {"continued": not few}
+    if few:
         size |= {
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
             "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99, "refreshing": 0.5,
@@ -254,7 +256,8 @@ def follow(
         learner.cpu(),
         learner.tensors()
         | {"popularity": popularity, FACTOR: factor, TAKERS: takers}
-        | build_replay(parts.warm, plan.learner.length, plan.split.seed),
+        | (loop.moments() if plan.outer.continued else {})
+        | build_replay(parts.warm, plan.learner.length, plan.split.seed, first=plan.outer.settling > 0),
         plan.to_dict(),
         {"validation NDCG@10": best, "epochs": float(loop.best_epoch), "beginning": share},
     )

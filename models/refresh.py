@@ -3,8 +3,10 @@
 Users with fresh events are dealt into teachers and judges. From the teachers' events comes a candidate whose biases
 follow the trend (`models.trend`) and whose items begin again from more interactions (`models.renewal`), both in closed
 form; unless none are wanted, a second one takes a few meta-steps on the teachers' newest windows, with a replay sample
-beside them so as not to forget. The judges' fresh events, which neither candidate has seen, tell the likelier one, and
-whether it is worse than what is served: then it is never published. Who judged teaches at the next refresh.
+beside them so as not to forget. Where the recipe says so, as it does of many users, there is one candidate instead,
+which goes on with the training (`models.lesson`). The judges' fresh events, which no candidate has seen, tell the
+likelier one, and whether it is worse than what is served: then it is never published. Who judged teaches at the next
+refresh.
 
 Why whole users: nobody is recommended what they took, so a user's own events speak against the trend they made.
 
@@ -13,28 +15,24 @@ Letters: N items, M new items, C content width.
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from models.episode import History, windows
 from models.evaluate import Case, LearnerRanker
+from models.fresh import Fresh
 from models.gate import Verdict, judge, measure
 from models.item import Item
 from models.learner import Learner
-from models.meta import OuterConfig, OuterLoop
-from models.recipe import FACTOR, TAKERS, count_kinds, count_popularity
-from models.renewal import renew
-from models.replay import read_replay
+from models.lesson import Lesson, Stopped, grown
+from models.meta import OuterConfig
+from models.recipe import count_popularity
 from models.snapshot import POPULARITY, Snapshot
-from models.trend import Trend
 
 __all__ = ["PATIENCE", "Fresh", "RefreshConfig", "Refreshed", "Stopped", "Verdict", "catalogue_of", "refresh"]
 
@@ -46,38 +44,13 @@ PATIENCE = 10
 class RefreshConfig:
     """How a refresh runs and when its outcome is good enough."""
 
-    meta_steps: int = 12  # beyond what is known in closed form
+    meta_steps: int = 12  # half as many, of whole batches, where a training goes on
     batch: float = 0.25  # of a batch of the training, what a meta-step takes: windows, and positions scored
     cases: int = 20  # held-out events needed for a verdict
     enough: int = 100  # held-out events beyond which no more judges are called
     each: int = 20  # events of a judge at most, the newest
     tolerance: float = 1.0  # what NDCG@10 may lose to chance, in standard errors of the difference
     seed: int = 0
-
-
-class Fresh(NamedTuple):
-    """A user's history, of which the `new` newest events are fresh: no refresh has learned from them."""
-
-    history: History
-    new: int
-    judged: bool = False  # at the refresh before: they teach now
-
-    def before(self) -> History:
-        """What came before them."""
-        return self.history.take(slice(0, max(len(self.history.rows) - self.new, 0)))
-
-    def events(self) -> History:
-        """The fresh events alone."""
-        return self.history.take(slice(max(len(self.history.rows) - self.new, 0), None))
-
-    def cases(self, most: int) -> list[Case]:
-        """The fresh events for an item not seen before, the newest `most`, each with all before it."""
-        rows = self.history.rows
-        return [
-            Case(self.history.take(slice(0, at)), rows[at : at + 1])
-            for at in range(max(len(rows) - min(self.new, most), 1), len(rows))
-            if self.history.preference[at] > 0 and rows[at] not in rows[:at]
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +61,6 @@ class Refreshed:
     tensors: dict[str, Tensor]
     items: tuple[Item, ...]
     judges: frozenset[int] = frozenset()  # the places of those whose fresh events it has yet to learn from
-
-
-class Stopped(Exception):
-    """The refresh was told to stop; nothing came of it."""
 
 
 def catalogue_of(snapshot: Snapshot, put: Sequence[tuple[Item, NDArray[np.float32] | None]]) -> tuple[Item, ...]:
@@ -132,28 +101,24 @@ def refresh(
     if new:
         vectors = torch.from_numpy(np.stack([content[item.id] for item in new]))
         current = current.grown(current.expect([item.said for item in new], vectors))
-    popularity = _grown(snapshot.tensors[POPULARITY], len(items))
+    popularity = grown(snapshot.tensors[POPULARITY], len(items))
     popularity += count_popularity([one.events() for one in teachers], len(items))
-    candidate = copy.deepcopy(current).requires_grad_(False)
-    before = Trend.read(snapshot.tensors).grown(candidate.tower.bias)
-    trend = before.after(_likes(teachers, len(items)))
-    candidate.tower.bias.add_(trend.shift() - before.shift())
-    counted = trend.tensors() | {POPULARITY: popularity}
-    if FACTOR in snapshot.tensors:
-        factor, takers = (_grown(snapshot.tensors[name], len(items)) for name in (FACTOR, TAKERS))
-        counted |= renew(candidate, factor, takers, [(one.before(), one.history) for one in teachers])
-    candidates = [candidate]
-    if config.meta_steps:
-        candidates.append(copy.deepcopy(candidate).requires_grad_(True))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(config.seed)  # dropout draws from the global generator
-            _train(candidates[-1], snapshot, teachers, popularity, config, stop)
+    outer = OuterConfig(**snapshot.manifest.config["outer"])
+    part = 1.0 if outer.continued else config.batch
+    outer = replace(
+        outer,
+        batch_size=math.ceil(outer.batch_size * part),
+        positions=math.ceil(outer.positions * part),
+        seed=config.seed,
+    )
+    lesson = Lesson(snapshot.tensors, teachers, popularity, outer, config.meta_steps, stop)
+    candidates, kept = lesson.candidates(current)
 
     now, *measured = (measure(_scores(learner, cases), cases) for learner in (current, *candidates))
     best = max(range(len(candidates)), key=lambda at: np.nan_to_num(measured[at].likelihood.mean(), nan=-np.inf))
     verdict = judge(now, measured[best], config.tolerance)
     replay = {name: tensor for name, tensor in snapshot.tensors.items() if name.startswith("replay.")}
-    return Refreshed(verdict, candidates[best].tensors() | replay | counted, items, judges)
+    return Refreshed(verdict, candidates[best].tensors() | replay | kept, items, judges)
 
 
 def deal(fresh: Sequence[Fresh], config: RefreshConfig) -> tuple[list[Fresh], frozenset[int], list[Case]]:
@@ -171,55 +136,5 @@ def deal(fresh: Sequence[Fresh], config: RefreshConfig) -> tuple[list[Fresh], fr
     return teachers, frozenset(judges), cases
 
 
-def _grown(tensor: Tensor, items: int) -> Tensor:
-    """With rows of zeros for new items, (N + M, ...)."""
-    return torch.cat([tensor, tensor.new_zeros(items - len(tensor), *tensor.shape[1:])])
-
-
 def _scores(learner: Learner, cases: Sequence[Case]) -> NDArray[np.float32]:
     return LearnerRanker(learner).scores([case.support for case in cases])
-
-
-def _likes(fresh: Sequence[Fresh], items: int) -> Tensor:
-    """How often each item was liked in the fresh events, (N + M,)."""
-    events = [one.events() for one in fresh]
-    return count_popularity([one.take(np.flatnonzero(one.preference > 0)) for one in events], items)
-
-
-def _train(
-    candidate: Learner,
-    snapshot: Snapshot,
-    teachers: Sequence[Fresh],
-    popularity: Tensor,
-    config: RefreshConfig,
-    stop: Callable[[], bool],
-) -> None:
-    """Meta-steps on each teacher's newest window, and as many of the replay."""
-    trained = OuterConfig(**snapshot.manifest.config["outer"])
-    outer = replace(
-        trained,
-        rate=trained.rate * trained.refreshing,
-        batch_size=math.ceil(trained.batch_size * config.batch),
-        positions=math.ceil(trained.positions * config.batch),
-        seed=config.seed,
-    )
-    loop = OuterLoop(candidate, outer, popularity)
-    length = candidate.config.length
-    candidate.meet(count_kinds([one.history for one in teachers]))
-    replay = read_replay(snapshot.tensors)
-    chosen = loop.rng.permutation(len(replay))[: max(len(teachers), 1)]
-    histories = [*(one.history.take(slice(-length, None)) for one in teachers), *(replay[at] for at in chosen)]
-    candidate.train()
-    done = 0
-    while done < config.meta_steps:
-        before = done
-        for batch, _ in windows(histories, length, outer.batch_size, outer.shuffled, loop.rng):
-            if stop():
-                raise Stopped
-            loop.meta_step(batch)
-            done += 1
-            if done == config.meta_steps:
-                break
-        if done == before:
-            break
-    candidate.eval()

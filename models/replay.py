@@ -16,11 +16,16 @@ from models.episode import History
 USERS = 1000
 
 
-def build_replay(histories: Sequence[History], length: int, seed: int) -> dict[str, Tensor]:
-    """A sample of episodes, without user ids, for refreshing to rehearse: the newest `length` events of some users."""
+def build_replay(histories: Sequence[History], length: int, seed: int, first: bool = False) -> dict[str, Tensor]:
+    """A sample of episodes, without user ids, for a refresh to rehearse: the newest `length` events of some users.
+
+    Args:
+        first: their first ones instead, where a learner is not to take the middle of a history for a beginning.
+    """
+    part = slice(length) if first else slice(-length, None)
     rng = np.random.default_rng(seed)
     chosen = rng.permutation(len(histories))[:USERS]
-    kept = [histories[user].take(slice(-length, None)) for user in chosen if len(histories[user].rows) >= 2]
+    kept = [histories[user].take(part) for user in chosen if len(histories[user].rows) >= 2]
     if not kept:
         kept = [History(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))]
     return {
