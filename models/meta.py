@@ -61,7 +61,7 @@ class OuterConfig(LossConfig):
     settling: int = 0  # events not scored at the start of a window that begins in the middle of a history
     averaging: float = 0.98  # how much of the running average of the parameters a meta-step keeps
     continued: bool = False  # whether a refresh goes on with the training, or begins in closed form
-    refreshing: float = 0.02  # of the rate, in a refresh that begins in closed form
+    refreshing: float = 0.02  # of the rate, in a refresh that begins in closed form: few steps, and no average of them
     seed: int = 0
 
     def __post_init__(self) -> None:

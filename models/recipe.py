@@ -111,8 +111,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     asks for, and learns slower what follows what; it speaks of long histories that have no order. Readers of short
     histories do without some of their few events, and aim at all items a little: they would learn pairs by heart too.
     Kept from that they may be wide. Items without a text learn their length: those of few takers stay short. With
-    texts all have one length, as new items have to stand beside them. A refresh of few users' learner begins in
-    closed form; of many users' it goes on with the training.
+    texts all have one length, as new items have to stand beside them. A refresh begins in closed form; of many users
+    with long histories it goes on with the training.
 
     Args:
         ordered: nobody will be asked about without an order of events, so that nothing is spent on it: no episode is
@@ -125,10 +125,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
     short = length == 20
-    few = len(counts) <= FEW_USERS
     size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length), "heads": 2, "half": True}
-    size |= {"continued": not few}
-    if few:
+    if len(counts) <= FEW_USERS:
         size |= {
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
             "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99, "refreshing": 0.5,
@@ -142,7 +140,7 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     else:
         size |= {
             "recall": "unordered", "dropout": 0.2, "rank": 64, "width": 64, "rate": 2e-3, "residual_rate": 1.0,
-            "weight_decay": 0.05, "averaging": 0.995, "settling": 20,
+            "weight_decay": 0.05, "averaging": 0.995, "settling": 20, "continued": True,
         }  # fmt: skip
     if ordered:
         size |= {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}

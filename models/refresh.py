@@ -3,10 +3,10 @@
 Users with fresh events are dealt into teachers and judges. From the teachers' events comes a candidate whose biases
 follow the trend (`models.trend`) and whose items begin again from more interactions (`models.renewal`), both in closed
 form; unless none are wanted, a second one takes a few meta-steps on the teachers' newest windows, with a replay sample
-beside them so as not to forget. Where the recipe says so, as it does of many users, there is one candidate instead,
-which goes on with the training (`models.lesson`). The judges' fresh events, which no candidate has seen, tell the
-likelier one, and whether it is worse than what is served: then it is never published. Who judged teaches at the next
-refresh.
+beside them so as not to forget. Where the recipe says so, as it does of many users with long histories, there is one
+candidate instead, which goes on with the training (`models.lesson`). The judges' fresh events, which no candidate has
+seen, tell the likelier one, and whether it is worse than what is served: then it is never published. Who judged
+teaches at the next refresh.
 
 Why whole users: nobody is recommended what they took, so a user's own events speak against the trend they made.
 

@@ -188,7 +188,7 @@ def test_an_unknown_choice_is_named() -> None:
 def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
     size = sized(dataset)
     assert (size["length"], size["batch_size"], size["dropout"], size["recall"]) == (20, 128, 0.5, "always")
-    assert (size["rank"], size["width"], size["continued"]) == (384, 16, False)
+    assert (size["rank"], size["width"], size["refreshing"]) == (384, 16, 0.5)
     assert plan(sized(dataset) | {"length": 7}).learner.length == 7
 
 
@@ -214,7 +214,7 @@ def many_users(folder: Path, items: int, events: int) -> Dataset:
 def test_many_users_with_long_histories_have_a_recall_for_those_without_an_order(tmp_path: Path) -> None:
     long = many_users(tmp_path, items=150, events=60)
     size = sized(long)
-    assert (size["recall"], size["length"], size["settling"]) == ("unordered", 100, 20)
+    assert (size["recall"], size["length"], size["settling"], size["continued"]) == ("unordered", 100, 20, True)
     learner, _ = begin(plan(size), [""] * 150, torch.zeros(150, 4), split(long, SplitConfig()).warm)
     assert learner.recall is not None
     assert learner.recall.filter.any()
@@ -228,7 +228,7 @@ def test_many_users_are_left_to_the_blocks(tmp_path: Path) -> None:
     learner, _ = begin(plan(size), [""] * 50, torch.zeros(50, 4), split(many, SplitConfig()).warm)
     assert learner.recall is None
     assert not learner.tower.bias.any()
-    assert plan(size).outer.continued
+    assert plan(size).outer.refreshing < 0.1
     chosen = plan(size | {"epochs": 6, "rate": 1e-2, "shuffled": 0.0, "averaging": 0.5})
     trained = follow(many, np.zeros((50, 4), np.float32), chosen)
     assert trained.metrics["validation NDCG@10"] > 0.5
