@@ -74,7 +74,10 @@ class Settings(BaseSettings):
     )
     refresh_seconds: float = Field(300.0, ge=1, le=86_400, description="or after so many seconds, if there are any.")
     refresh_steps: int = Field(
-        12, ge=0, le=10_000, description="Meta-steps of one refresh; half as many, of whole batches, where it goes on."
+        12,
+        ge=0,
+        le=10_000,
+        description="Meta-steps of one refresh; of many users half as many, on larger batches.",
     )
     refresh_keep: int = Field(10, ge=2, le=10_000, description="Snapshots left in their folder after a refresh.")
     max_events: int = Field(1000, ge=1, le=100_000, description="The most events in one POST /events.")

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,4 +51,4 @@ def shots(found: Sequence[Sequence[Point]], draws: int) -> list[str]:
 
 
 def _short(figure: float, form: str) -> str:
-    return f"{figure:{form}}".replace("0.", ".", 1)
+    return re.sub(r"^([+-]?)0\.", r"\1.", f"{figure:{form}}")

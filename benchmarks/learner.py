@@ -16,6 +16,7 @@ Models
                 rectools-esasrec and rectools-hstu, after `make rectools`
     ratings     innerloop, bias, bias-content, svd++, maml, fomaml, reptile
     time        frozen, refreshed, retrained, popularity
+    `all` means all of them, for loo with RecTools'
 
 The outer algorithms in one table: --models innerloop,innerloop-fomaml,innerloop-reptile (innerloop itself is MAML).
 

@@ -6,7 +6,7 @@
 Every model is trained again with the settings that the benchmark chose, fold after fold, and the cases of all folds are
 one test. Its scores of a case's items are brought to mean 0 and deviation 1, and weights are looked for by coordinates,
 two rounds over WEIGHTS from each of the two best models alone, and from all alike.
-`fitted` finds them on the very cases that are measured: the best mixture that is found, which some other may beat.
+`fitted` finds them on the very cases that are measured, or on half of them: the best that is found, and no more.
 `crossed` finds them on every other user and measures the others, both ways: what a mixture is worth where it has not
 looked. Ratios are to the best opponent alone, by its figure of the same cases.
 

@@ -56,7 +56,8 @@ class Lesson:
         Raises:
             Stopped: `stop` said so.
         """
-        if self.outer.continued and self.meta_steps:
+        # Reptile's training ends where its epsilon is 0: there is none to go on with.
+        if self.outer.continued and self.meta_steps and self.outer.algorithm != "reptile":
             return self._gone_on(current)
         return self._closed(current)
 
@@ -93,9 +94,8 @@ class Lesson:
 
     def _begun(self, learner: Learner, outer: OuterConfig) -> OuterLoop:
         """A loop that moves this learner, which meets the teachers' kinds of events."""
-        loop = OuterLoop(learner.requires_grad_(True), outer, self.popularity)
-        learner.meet(count_kinds([one.history for one in self.teachers]))
-        return loop
+        learner.requires_grad_(True).meet(count_kinds([one.history for one in self.teachers]))
+        return OuterLoop(learner, outer, self.popularity)
 
     def _rehearsed(self, loop: OuterLoop, count: int) -> list[History]:
         """So many of the replay, one at least."""

@@ -170,21 +170,23 @@ class OuterLoop:
         """AdamW's means of each parameter's gradients and of their squares, by `FIRST` and `SECOND` and its name."""
         found: dict[str, Tensor] = {}
         for name, parameter in self.learner.named_parameters():
-            if state := self.optimiser.state[parameter]:
+            if state := self.optimiser.state.get(parameter):
                 for beta, prefix, key in zip(self.optimiser.defaults["betas"], *MOMENTS, strict=True):
                     unbiased = state[key] / (1 - beta ** float(state["step"]))
                     found[prefix + name] = unbiased.detach().cpu()
         return found
 
     def take_up(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on with the moments of an earlier loop; items new since begin at rest, with the others' mean square."""
+        """Go on with an earlier loop's moments; new items and kinds have the others' mean square, and are at rest."""
         for name, parameter in self.learner.named_parameters():
-            if SECOND + name not in tensors:
+            if SECOND + name not in tensors or not tensors[SECOND + name].any():
                 continue
             first, second = tensors[FIRST + name], tensors[SECOND + name]
-            if missing := len(parameter) - len(second) if parameter.ndim else 0:
-                first = torch.cat([first, first.new_zeros(missing, *first.shape[1:])])
-                second = torch.cat([second, second.mean(0, keepdim=True).expand(missing, *second.shape[1:])])
+            if parameter.ndim:
+                new = second.new_zeros(len(parameter) - len(second), *second.shape[1:])
+                first, usual = torch.cat([first, new]), second.mean(0)
+                second = torch.cat([second, new])
+                second = torch.where(second > 0, second, usual)
             self.optimiser.state[parameter] = {
                 "step": torch.tensor(LONG),
                 "exp_avg": first.to(parameter).clone(),

@@ -45,7 +45,7 @@ class RefreshConfig:
     """How a refresh runs and when its outcome is good enough."""
 
     meta_steps: int = 12  # half as many, of whole batches, where a training goes on
-    batch: float = 0.25  # of a batch of the training, what a meta-step takes: windows, and positions scored
+    batch: float = 0.25  # of a batch of the training, what such a step takes else: windows, and positions scored
     cases: int = 20  # held-out events needed for a verdict
     enough: int = 100  # held-out events beyond which no more judges are called
     each: int = 20  # events of a judge at most, the newest

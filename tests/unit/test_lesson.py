@@ -94,12 +94,10 @@ def test_refreshes_add_up_and_forget_little(trained: Snapshot) -> None:
 
 def test_what_is_published_is_an_average_of_the_steps(trained: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
     """One step leaves the average a tenth of the way."""
-    last: list[Learner] = []
     original = OuterLoop.meta_step
 
     def told(loop: OuterLoop, *batch: Any) -> float:
         loss = original(loop, *batch)
-        last.append(loop.learner)
         moved.update({name: tensor.detach().clone() for name, tensor in loop.learner.named_parameters()})
         return loss
 
@@ -123,15 +121,29 @@ def test_a_step_is_as_long_as_the_moments_say(trained: Snapshot) -> None:
     assert way(1.0) > 3 * way(100.0)
 
 
-def test_a_new_item_has_the_moments_that_others_have(trained: Snapshot) -> None:
+def test_what_is_new_has_the_mean_square_of_the_others(trained: Snapshot) -> None:
+    learner = Learner.restore(trained).grown(torch.ones(1, SMALL["rank"] + 1)).requires_grad_(True)
+    loop = OuterLoop(learner, OuterConfig(**trained.manifest.config["outer"]), torch.ones(ITEMS + 1))
+    loop.take_up(trained.tensors)
+    state, known = loop.optimiser.state[learner.tower.residual], trained.tensors[SECOND + "tower.residual"]
+    torch.testing.assert_close(state["exp_avg_sq"], torch.cat([known, known.mean(0, keepdim=True)]))
+    assert not state["exp_avg"][-1].any()
+
+
+def test_a_new_kind_is_read_as_the_average_event(trained: Snapshot) -> None:
+    fresh = [Fresh(placed(trained, one)._replace(kinds=np.full(8, 3)), 8) for one in walks(100, 1, 3)]
+    done = refresh(trained, fresh, trained.items, {}, replace(CONFIG, meta_steps=1))
+    usual = trained.tensors["kind_shares"] @ trained.tensors["kind_vectors"]
+    torch.testing.assert_close(done.tensors["kind_vectors"][3], usual, atol=0.11 * SMALL["rate"], rtol=0.0)
+
+
+def test_a_new_item_joins_with_its_moments(trained: Snapshot) -> None:
     fresh = [Fresh(placed(trained, one), len(one.rows)) for one in walks(100, 1, 3)]
     for one in fresh[::2]:
         one.history.rows[4] = ITEMS
-    items = (*trained.items, Item("new", "New"))
-    done = refresh(trained, fresh, items, {"new": np.ones(8, np.float32)}, CONFIG)
-    assert done.tensors[f"{SECOND}tower.residual"].shape == (ITEMS + 1, SMALL["rank"])
+    done = refresh(trained, fresh, (*trained.items, Item("new", "New")), {"new": np.ones(8, np.float32)}, CONFIG)
+    assert done.tensors[SECOND + "tower.residual"].shape == (ITEMS + 1, SMALL["rank"])
     assert done.tensors[POPULARITY][-1] > 0
-    assert done.tensors[f"{SECOND}tower.bias"][-1] > 0
 
 
 def test_without_steps_it_refreshes_in_closed_form(trained: Snapshot) -> None:
@@ -139,9 +151,17 @@ def test_without_steps_it_refreshes_in_closed_form(trained: Snapshot) -> None:
     assert "trend.share" in done.tensors
 
 
-def test_a_snapshot_of_before_has_no_moments_and_learns_all_the_same(trained: Snapshot) -> None:
-    older = {name: tensor for name, tensor in trained.tensors.items() if not name.startswith((FIRST, SECOND))}
-    done = taught(replace(trained, tensors=older), 0)
+def test_moments_that_were_lost_are_found_again(trained: Snapshot) -> None:
+    without = {name: tensor for name, tensor in trained.tensors.items() if not name.startswith((FIRST, SECOND))}
+    done = taught(replace(trained, tensors=without), 0)
     assert done.verdict.publish
-    assert f"{SECOND}tower.residual" in done.tensors
-    assert OuterConfig(**trained.manifest.config["outer"]).continued
+    assert SECOND + "tower.residual" in done.tensors
+
+
+@pytest.mark.parametrize("change", [{"continued": False}, {"algorithm": "reptile"}])
+def test_others_begin_in_closed_form(change: dict[str, Any], trained: Snapshot) -> None:
+    outer = trained.manifest.config["outer"] | change
+    other = replace(trained, manifest=replace(trained.manifest, config=trained.manifest.config | {"outer": outer}))
+    done = taught(other, 0)
+    assert "trend.share" in done.tensors
+    assert SECOND + "tower.residual" not in done.tensors
