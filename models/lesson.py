@@ -46,8 +46,9 @@ class Lesson:
     tensors: dict[str, Tensor]  # of the snapshot that is to learn
     teachers: Sequence[Fresh]
     popularity: Tensor  # (N,), the teachers' fresh events included
-    outer: OuterConfig  # of the meta-steps
+    outer: OuterConfig  # of the training, with a seed for this lesson
     meta_steps: int  # from closed forms on; half as many where a training goes on
+    batch: float  # of a training's batch, what a meta-step takes from closed forms on
     stop: Callable[[], bool]  # asked before each meta-step
 
     def candidates(self, current: Learner) -> tuple[list[Learner], Kept]:
@@ -75,7 +76,13 @@ class Lesson:
         length = current.config.length
         newest = [one.history.take(slice(-length, None)) for one in self.teachers]
         stepped = copy.deepcopy(candidate)
-        loop = self._begun(stepped, replace(self.outer, rate=self.outer.rate * self.outer.refreshing))
+        outer = replace(
+            self.outer,
+            rate=self.outer.rate * self.outer.refreshing,
+            batch_size=math.ceil(self.outer.batch_size * self.batch),
+            positions=math.ceil(self.outer.positions * self.batch),
+        )
+        loop = self._begun(stepped, outer)
         self._step(loop, [*newest, *self._rehearsed(loop, len(self.teachers))], self.meta_steps)
         return [candidate, stepped], kept
 

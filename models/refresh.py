@@ -15,7 +15,6 @@ Letters: N items, M new items, C content width.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -103,15 +102,8 @@ def refresh(
         current = current.grown(current.expect([item.said for item in new], vectors))
     popularity = grown(snapshot.tensors[POPULARITY], len(items))
     popularity += count_popularity([one.events() for one in teachers], len(items))
-    outer = OuterConfig(**snapshot.manifest.config["outer"])
-    part = 1.0 if outer.continued else config.batch
-    outer = replace(
-        outer,
-        batch_size=math.ceil(outer.batch_size * part),
-        positions=math.ceil(outer.positions * part),
-        seed=config.seed,
-    )
-    lesson = Lesson(snapshot.tensors, teachers, popularity, outer, config.meta_steps, stop)
+    outer = replace(OuterConfig(**snapshot.manifest.config["outer"]), seed=config.seed)
+    lesson = Lesson(snapshot.tensors, teachers, popularity, outer, config.meta_steps, config.batch, stop)
     candidates, kept = lesson.candidates(current)
 
     now, *measured = (measure(_scores(learner, cases), cases) for learner in (current, *candidates))

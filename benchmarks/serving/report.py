@@ -15,10 +15,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from benchmarks.report import renewed
+from benchmarks.report import marks, renewed
 
 Figures = dict[str, Any]
-OPEN, CLOSE = "<!-- serving -->", "<!-- /serving -->"
+OPEN, CLOSE = marks("serving")
 RIVALS = {
     "naive": ("adaptation by torch.func a request", 10.0),
     "litserve": ("LitServe, same learner", 3.0),
