@@ -98,6 +98,11 @@ class Plan:
         return asdict(self)
 
 
+def batch_size(length: int) -> int:
+    """Windows of a batch: about as many events in all whatever their length, of 128 users at most."""
+    return min(128, 3200 // length)
+
+
 def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     """What of the recipe depends on the data.
 
@@ -125,7 +130,7 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
     short = length == 20
-    size: dict[str, Any] = {"length": length, "batch_size": min(128, 3200 // length), "heads": 2, "half": True}
+    size: dict[str, Any] = {"length": length, "batch_size": batch_size(length), "heads": 2, "half": True}
     if len(counts) <= FEW_USERS:
         size |= {
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,

@@ -108,8 +108,8 @@ class InnerLoopContender:
         chosen = dict(settings)
         signed = bool(chosen.pop("signed"))
         sizes = recipe.sized(task.corpus.dataset, ordered=not task.unordered)
-        batch_size = min(128, max(16, 3200 // int(chosen["length"])))
-        own: dict[str, Any] = sizes | {"batch_size": batch_size} | chosen | {"seed": seed, "algorithm": self.algorithm}
+        own: dict[str, Any] = sizes | {"batch_size": recipe.batch_size(chosen["length"])} | chosen
+        own |= {"seed": seed, "algorithm": self.algorithm}
         own |= {"epochs": limits.epochs} if limits.epochs else {}
         own |= {"patience": limits.patience} if limits.patience else {}
         plan = recipe.plan(own)

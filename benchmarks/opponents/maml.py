@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import grad, vmap
 
-from benchmarks.opponents.melu import MeLU, Parameters, Ratings, decide, masked_error, predicted
+from benchmarks.opponents.melu import MeLU, Padded, Parameters, decide, masked_error, predicted
 from benchmarks.opponents.stopping import train_until_best
 from benchmarks.rating import Episode, FittedRater, Rated, RatingTask, validated
 from benchmarks.task import Limits, Say, Settings
@@ -50,7 +50,7 @@ class MAMLPredictor:
     steps: int
     first_order: bool = False
 
-    def read(self, support: Ratings, query: Ratings) -> Tensor:
+    def read(self, support: Padded, query: Padded) -> Tensor:
         """(B, Q)."""
         known = self.network.features(support.users, support.rows)
         asked = self.network.features(query.users, query.rows)
@@ -102,7 +102,7 @@ class MAML:
             order = rng.permutation(len(train))
             for start in range(0, len(order), BATCH):
                 batch = [drawn(train[user], rng) for user in order[start : start + BATCH]]
-                support, query = (Ratings.of([episode[at] for episode in batch]) for at in (0, 1))
+                support, query = (Padded.of([episode[at] for episode in batch]) for at in (0, 1))
                 loss = masked_error(predictor.read(support, query), query.values, query.mask)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]

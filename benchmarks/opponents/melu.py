@@ -21,8 +21,8 @@ Parameters = dict[str, Tensor]
 EPISODES = 64  # read at once
 
 
-class Ratings(NamedTuple):
-    """Ratings of B users, padded."""
+class Padded(NamedTuple):
+    """Ratings of B users, each with empty slots up to the longest."""
 
     users: Tensor  # (B,)
     rows: Tensor  # (B, R)
@@ -30,7 +30,7 @@ class Ratings(NamedTuple):
     mask: Tensor  # (B, R) float, 0 in an empty slot
 
     @classmethod
-    def of(cls, ratings: Sequence[Rated]) -> Ratings:
+    def of(cls, ratings: Sequence[Rated]) -> Padded:
         """Padded to the longest."""
         width = max(1, max(len(one.rows) for one in ratings))
         rows, values = np.zeros((len(ratings), width), np.int64), np.zeros((len(ratings), width), np.float32)
@@ -107,12 +107,12 @@ def masked_error(guesses: Tensor, values: Tensor, mask: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def predicted(read: Callable[[Ratings, Ratings], Tensor], episodes: Sequence[Episode]) -> list[NDArray[np.float32]]:
+def predicted(read: Callable[[Padded, Padded], Tensor], episodes: Sequence[Episode]) -> list[NDArray[np.float32]]:
     """What `read` makes of (support, query), (B, Q), for each episode without the padding, (Q,) each."""
     out: list[NDArray[np.float32]] = []
     for start in range(0, len(episodes), EPISODES):
         batch = episodes[start : start + EPISODES]
-        support, query = (Ratings.of([episode[at] for episode in batch]) for at in (0, 1))
+        support, query = (Padded.of([episode[at] for episode in batch]) for at in (0, 1))
         found = read(support, query)
         out += [found[at, : len(one.query.rows)].numpy() for at, one in enumerate(batch)]
     return out

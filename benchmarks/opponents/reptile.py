@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.func import grad, vmap
 
 from benchmarks.opponents.maml import MOST
-from benchmarks.opponents.melu import MeLU, Parameters, Ratings, beside, decide, looked_up, masked_error, predicted
+from benchmarks.opponents.melu import MeLU, Padded, Parameters, beside, decide, looked_up, masked_error, predicted
 from benchmarks.opponents.stopping import train_until_best
 from benchmarks.rating import Episode, FittedRater, Rated, RatingTask, validated
 from benchmarks.task import Limits, Say, Settings
@@ -87,7 +87,7 @@ class ReptilePredictor:
     rate: float
     steps: int
 
-    def read(self, support: Ratings, query: Ratings) -> Tensor:
+    def read(self, support: Padded, query: Padded) -> Tensor:
         """(B, Q)."""
         count = support.rows.shape[1]
         touched = Touched.of(self.network, support.users, torch.cat([support.rows, query.rows], 1))
@@ -103,7 +103,7 @@ class ReptilePredictor:
 
 
 @torch.no_grad()
-def meta_step(network: MeLU, ratings: Ratings, rate: float, steps: int, follow: float) -> float:
+def meta_step(network: MeLU, ratings: Padded, rate: float, steps: int, follow: float) -> float:
     """Move the initialisation towards where these users end, `follow` of the way; gives the squared way."""
     touched = Touched.of(network, ratings.users, ratings.rows)
     start = copied(network, touched)
@@ -161,7 +161,7 @@ class Reptile:
                 some = [
                     Rated(one.user, one.rows[which], one.values[which]) for one, which in zip(batch, kept, strict=True)
                 ]
-                moved += meta_step(network, Ratings.of(some), settings["local_rate"], settings["steps"], follow)
+                moved += meta_step(network, Padded.of(some), settings["local_rate"], settings["steps"], follow)
             return moved
 
         best = train_until_best(

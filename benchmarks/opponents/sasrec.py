@@ -24,10 +24,9 @@ from benchmarks.opponents.transformer import Transformer
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
 from models.directions import principal_directions
 from models.episode import History, Support, pack, windows
-from models.recipe import sized
+from models.recipe import batch_size, sized
 
 EPOCHS, PATIENCE = 200, 10
-EVENTS = 3200  # of a batch, about, whatever the length
 NEVER = -1e4  # a logit; with an infinite one label smoothing would have no finite loss
 
 
@@ -102,11 +101,10 @@ class SASRec:
         ranker = TransformerRanker(averaged)
         best, best_epoch, kept = -1.0, 0, averaged.state_dict()
         length = settings["length"]
-        batch_size = max(8, min(128, EVENTS // length))
         for epoch in range(1, (limits.epochs or EPOCHS) + 1):
             network.train()
             total, steps = 0.0, 0
-            for batch, _ in windows(task.train, length, batch_size, settings["shuffled"], rng):
+            for batch, _ in windows(task.train, length, batch_size(length), settings["shuffled"], rng):
                 if batch.rows.shape[1] < 2:
                     continue
                 step_loss = loss(network, batch.to(limits.device), settings["smoothing"], settings["unseen"])

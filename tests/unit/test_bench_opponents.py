@@ -16,7 +16,7 @@ from benchmarks.opponents.content_knn import ContentNeighbours, cosines, expecte
 from benchmarks.opponents.innerloop import Placed, place
 from benchmarks.opponents.innerloop_rating import InnerLoopRater
 from benchmarks.opponents.maml import adapted
-from benchmarks.opponents.melu import MeLU, Ratings, decide
+from benchmarks.opponents.melu import MeLU, Padded, decide
 from benchmarks.opponents.recency import RecencyEASE, faded
 from benchmarks.opponents.reptile import ReptilePredictor, meta_step
 from benchmarks.opponents.sasrec import TransformerRanker, loss
@@ -236,7 +236,7 @@ def test_reptile_moves_to_where_its_users_end_on_average() -> None:
     users = Features({"age": np.array([[1], [2], [1]])})
     items = Features({"genre": np.array([[1, 3], [2, 0], [0, 0], [4, 1], [5, 0]])})
     network = MeLU(users, items, 4, 6, 3.0)
-    batch = Ratings.of(
+    batch = Padded.of(
         [
             Rated(0, np.array([0, 1, 2]), np.array([5, 1, 3], np.float32)),
             Rated(1, np.array([3, 0]), np.array([2, 4], np.float32)),
