@@ -17,6 +17,7 @@ from benchmarks.protocols.ratings import RATERS
 from benchmarks.report import results
 
 SIZES = {"popularity": 1, "itemknn": len(NEIGHBOURS)}  # spaces with fewer settings than trials
+LEFT_OUT = {("loo-ml-1m", "sasrec"): {1}}  # trials that no processor here had the hours for; the notes say so
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 FOUND = {one["name"]: one for one in results(RESULTS)}
 
@@ -64,8 +65,8 @@ def test_commands_make_the_runs_of_the_file(name: str) -> None:
             assert sorted({run["seed"] for run in own}) == (options.seeds if seeded else options.seeds[:1])
         if options.protocol != "time":  # there a trial is a period
             for model, own in made.items():
-                trials = len({run["trial"] for run in own if run["trial"] >= 0})
-                assert trials == min(options.trials, SIZES.get(model, options.trials)), model
+                trials = {run["trial"] for run in own if run["trial"] >= 0} | LEFT_OUT.get((name, model), set())
+                assert trials == set(range(min(options.trials, SIZES.get(model, options.trials)))), model
 
 
 @pytest.mark.parametrize("name", [name for name, one in FOUND.items() if one["about"]["protocol"] != "time"])
