@@ -105,7 +105,8 @@ def test_it_is_chosen_by_size(world: tuple[Tensor, Tensor, Tensor], monkeypatch:
     monkeypatch.setattr(indexes, "LARGE", N)
     large = index_for(vectors, biases)
     assert isinstance(large, Quantised)
-    assert WIDTH + 8 < large.bytes_an_item < WIDTH + 12.5  # biases by item where neighbours differ
+    biases_at_most = 4 if best_scan() == 0 else 3.5  # of int32; a scan's own stand by item only where neighbours differ
+    assert WIDTH + 8 < large.bytes_an_item < WIDTH + 9.1 + biases_at_most
     assert isinstance(index_for(vectors[:, :0], biases), small)
     assert isinstance(index_for(vectors.to("meta"), biases.to("meta")), Exact)
     monkeypatch.setattr(indexes, "LARGE_ON_GPU", N)
