@@ -74,6 +74,15 @@ typedef struct {
     const float *bias, *scale; /* or none */
 } Map;
 
+/* The compiler may not merge what made these numbers with what becomes of them. */
+#if defined(__x86_64__)
+#define AS_IT_IS(x) __asm__("" : "+v"(x))
+#elif defined(__aarch64__)
+#define AS_IT_IS(x) __asm__("" : "+w"(x))
+#else
+#define AS_IT_IS(x) ((void)0)
+#endif
+
 /* A tile of y = x times the map, plus what is there if `add`: `rows` by `wide` lanes, which the registers hold. */
 INLINE void tile(const float *x, int64_t x_step, const Map *map, float *y, int64_t y_step, int64_t row, int64_t from,
                  int add, const int rows, const int wide) {
@@ -94,6 +103,7 @@ INLINE void tile(const float *x, int64_t x_step, const Map *map, float *y, int64
             int64_t at = from + w * LANES, left = map->outputs - at;
             float *to = y + r * y_step + at, here[LANES];
             if (map->scale) sum[r][w] *= map->scale[row + r];
+            AS_IT_IS(sum[r][w]); /* else some sizes of tile multiply and add in one rounding, and others in two */
             if (left >= LANES) {
                 if (map->bias) sum[r][w] += load(map->bias + at);
                 if (add) sum[r][w] += load(to);
