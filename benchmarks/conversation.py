@@ -93,7 +93,8 @@ def main() -> None:
     low_after, high_after = (talk.share(talk.top(user), "Horror") for user in (bob, dan))
     print(f"\nHorror in that user's top 100: {shy} before, {low_after} after; {high_after} after three high ones.\n")
 
-    print("Two new films, known by their text alone:\n")
+    print("Two new films, known by their text alone; the first item that a service is given loads the text encoder,")
+    print("for some seconds:\n")
     scary, space = f"{tag}-1", f"{tag}-2"
     films = [
         {

@@ -22,7 +22,10 @@ ItemId = Annotated[Id, Path(description="The item's id.")]
 async def put_items(
     body: Annotated[ItemsIn, Body()], settings: SettingsPart, recommender: RecommenderPart
 ) -> ItemsStored:
-    """All of them or none. A new item can be recommended at once, through its text, before anyone has touched it."""
+    """All of them or none. A new item can be recommended at once, through its text, before anyone has touched it.
+
+    The first request after a start waits some seconds more, for the text encoder to be loaded.
+    """
     if len(body.items) > settings.max_items:
         raise TooLarge(
             f"At most {settings.max_items} items fit in one request; this has {len(body.items)}.", field="items"
