@@ -47,7 +47,7 @@ class Serve:
         except AssertionError:
             self.process.kill()
             raise AssertionError(self.err.read_text()) from None
-        self.client = httpx.Client(base_url=address[1], timeout=60)
+        self.client = httpx.Client(base_url=address[1], timeout=10)
 
     def worker(self) -> psutil.Process | None:
         """The worker's process, once it gives a sign of life; a dead one's last sign lingers for a while."""
