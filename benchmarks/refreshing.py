@@ -24,8 +24,8 @@ def trained(dataset: Dataset, content: NDArray[np.float32], plan: Plan, say: Say
     """Train on a data set from nothing, as `innerloop train` does; the snapshot stays in memory."""
 
     def show(at: Progress) -> None:
-        if at.step == at.steps:
-            say(f"  epoch {at.epoch}: loss {at.loss:.3f}, validation before it {at.validation:.4f}")
+        if at.ended:
+            say(f"  {at}")
 
     found = follow(dataset, content, plan, progress=show)
     manifest = Manifest(

@@ -75,15 +75,23 @@ class OuterConfig(LossConfig):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a progress bar shows. `validation` is 0 until the first epoch has ended."""
+    """What a progress bar shows, and a line of a log where an epoch has `ended`."""
 
     epoch: int
     epochs: int
-    step: int
-    steps: int
+    share: float  # of this epoch; 1 once it is validated
     loss: float
-    validation: float
-    best: float
+    validation: float | None  # NDCG@10 of the epoch that ended last, and of the best; None before one has
+    best: float | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether this epoch is over and validated."""
+        return self.share == 1
+
+    def __str__(self) -> str:
+        figures = "" if self.validation is None else f"  NDCG@10 {self.validation:.4f} (best {self.best:.4f})"
+        return f"epoch {self.epoch}/{self.epochs}  loss {self.loss:.3f}{figures}"
 
 
 class OuterLoop:
@@ -273,14 +281,19 @@ def train(
     """
     if checkpoint and checkpoint.exists():
         loop.load_state(torch.load(checkpoint, map_location="cpu", weights_only=True))
-    latest = max(loop.best, 0.0)
+    latest = loop.best if loop.epoch else None
 
-    def show(step: int, steps: int, loss: float) -> None:
+    def show(epoch: int, share: float, loss: float) -> None:
         if progress:
-            progress(Progress(loop.epoch + 1, loop.config.epochs, step, steps, loss, latest, max(loop.best, 0.0)))
+            best = None if latest is None else loop.best
+            progress(Progress(epoch, loop.config.epochs, share, loss, latest, best))
+
+    def on_step(step: int, steps: int, loss: float) -> None:
+        if step < steps:
+            show(loop.epoch + 1, step / steps, loss)
 
     while not loop.finished:
-        loop.run_epoch(histories, show)
+        loss = loop.run_epoch(histories, on_step)
         with loop.averaged():
             latest = validate()
             loop.keep_if_best(latest)
@@ -288,6 +301,7 @@ def train(
             aside = checkpoint.with_suffix(".tmp")
             torch.save(loop.state(), aside)
             aside.replace(checkpoint)
+        show(loop.epoch, 1.0, loss)
     loop.learner.load_state_dict(loop.best_parameters)
     loop.learner.eval()
     return loop.best

@@ -48,9 +48,9 @@ def report(
         task = bar.add_task("folds", total=folds * plan.outer.epochs, note="")
 
         def show(fold: int, at: Progress) -> None:
-            note = f"{fold + 1}/{folds}  epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  best NDCG@10 {at.best:.4f}"
-            bar.update(task, completed=fold * at.epochs + at.epoch - 1 + at.step / at.steps, note=note)
-            if at.step == at.steps and not bar.console.is_terminal:
+            note = f"fold {fold + 1}/{folds}  {at}"
+            bar.update(task, completed=fold * at.epochs + at.epoch - 1 + at.share, note=note)
+            if at.ended and not bar.console.is_terminal:
                 typer.echo(note, err=True)
 
         found = cross_validate(dataset, content, plan, folds, show, where).summary()

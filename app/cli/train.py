@@ -261,10 +261,9 @@ def _train(
         task = bar.add_task("training", total=plan.outer.epochs, note="")
 
         def show(at: Progress) -> None:
-            note = f"epoch {at.epoch}/{at.epochs}  loss {at.loss:.3f}  NDCG@10 {at.validation:.4f} (best {at.best:.4f})"
-            bar.update(task, completed=at.epoch - 1 + at.step / at.steps, note=note)
-            if at.step == at.steps and not bar.console.is_terminal:
-                typer.echo(note)  # a log, such as a container's, sees no bar until it is done
+            bar.update(task, completed=at.epoch - 1 + at.share, note=str(at))
+            if at.ended and not bar.console.is_terminal:
+                typer.echo(at)  # a log, such as a container's, sees no bar until it is done
 
         trained = recipe.follow(dataset, content, plan, device=where, checkpoint=checkpoint, progress=show)
         bar.update(task, completed=plan.outer.epochs)

@@ -129,8 +129,8 @@ class InnerLoopContender:
             return validated(Placed(whole(), order, signed), task.validation)
 
         def show(at: Progress) -> None:
-            if at.step == at.steps:
-                say(f"  epoch {at.epoch}: loss {at.loss:.3f}, NDCG@10 before it {at.validation:.4f}")
+            if at.ended:
+                say(f"  {at}")
 
         best = train(loop, histories, validate, progress=show)
         if task.unordered:

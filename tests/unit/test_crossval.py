@@ -50,7 +50,7 @@ def test_every_fold_trains_anew_and_is_tested_on_users_it_held_out(tmp_path: Pat
     seen: list[tuple[int, int]] = []
 
     def show(fold: int, at: Progress) -> None:
-        if at.step == at.steps:
+        if at.ended:
             seen.append((fold, at.epoch))
 
     found = cross_validate(dataset, content(dataset), plan(SMALL | {"epochs": 6}), 3, show)

@@ -181,7 +181,27 @@ def test_it_stops_early_and_keeps_the_best() -> None:
     assert train(made, circles(20, 0), lambda: next(validations), progress=seen.append) == 0.5
     assert made.epoch == 5
     assert made.best_epoch == 2
-    assert seen[-1].best == 0.5
+    ended = [at for at in seen if at.ended]
+    assert [(at.epoch, at.validation, at.best) for at in ended] == [
+        (1, 0.1, 0.1),
+        (2, 0.5, 0.5),
+        (3, 0.2, 0.5),
+        (4, 0.2, 0.5),
+        (5, 0.2, 0.5),
+    ]
+    assert str(ended[2]).startswith("epoch 3/50  loss ")
+    assert str(ended[2]).endswith("  NDCG@10 0.2000 (best 0.5000)")
+
+
+def test_before_an_epoch_has_ended_no_figure_is_shown() -> None:
+    made = loop(epochs=2, batch_size=5)
+    seen: list[Progress] = []
+    train(made, circles(20, 0), lambda: 0.25, progress=seen.append)
+    assert [at.share for at in seen if at.epoch == 2] == sorted(at.share for at in seen if at.epoch == 2)
+    within = [at for at in seen if at.epoch == 1 and not at.ended]
+    assert within
+    assert all(at.validation is None and "NDCG" not in str(at) for at in within)
+    assert all(at.validation == 0.25 for at in seen if at not in within)
 
 
 def test_what_users_speak_against_is_pushed_down() -> None:
