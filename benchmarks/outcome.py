@@ -30,15 +30,18 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
     tests: Table = {}
     users: dict[str, dict[tuple[str, str], NDArray[np.float64]]] = {}  # metric -> (test, model) -> a figure a user
     whose: dict[tuple[str, str], NDArray[np.int64] | None] = {}  # (test, model) -> the user of each figure
+    measured: dict[tuple[str, str], list[str]] = {}  # (test, model) -> the parts
     for label, model in _contents(records):
         shown = f"{label} | {model.partition(', ')[2]}" if ", " in model else label
         own = [r for r in records if r["model"] == model.partition(", ")[0] and shown in r["tests"]]
+        own, parts = _finished(own)
         seeds = sorted({record["seed"] for record in own})
         by_seed = _by_seed(own, shown, seeds, metric)
         users.setdefault(metric, {})[label, model] = np.mean(by_seed, axis=0)
         for also in ALSO:
             if also != metric and all(also in record["tests"][shown]["users"] for record in own):
                 users.setdefault(also, {})[label, model] = np.mean(_by_seed(own, shown, seeds, also), axis=0)
+        measured[label, model] = parts
         whose[label, model] = _whose([record for record in own if record["seed"] == seeds[0]], shown)
         figures = _figures(own, shown, seeds)
         tests.setdefault(label, {})[model] = {
@@ -58,7 +61,7 @@ def outcome(runs: Iterable[Record], resamples: int, metric: str = "NDCG@10", our
     for name, kept in users.items():
         for (label, model), theirs in kept.items():
             own_users = kept.get((label, ours))
-            if model != ours and own_users is not None and len(own_users) == len(theirs):
+            if model != ours and own_users is not None and measured[label, model] == measured[label, ours]:
                 found = compare(own_users, theirs, resamples, users=whose[label, model])._asdict()
                 if name in ERRORS:  # then a ratio below 1 is a win
                     found["wins"] = compare(-own_users, -theirs, resamples, users=whose[label, model]).wins
@@ -78,6 +81,15 @@ def _contents(records: list[Record]) -> list[tuple[str, str]]:
             test, _, variant = label.partition(" | ")
             found[test, f"{record['model']}, {variant}" if variant else record["model"]] = None
     return list(found)
+
+
+def _finished(records: list[Record]) -> tuple[list[Record], list[str]]:
+    """Those of the seeds that are through with most parts, and these: another command may be between two parts."""
+    parts: dict[int, list[str]] = {}
+    for record in sorted(records, key=lambda one: str(one["part"])):
+        parts.setdefault(record["seed"], []).append(record["part"])
+    most = max(parts.values(), key=len)
+    return [record for record in records if parts[record["seed"]] == most], most
 
 
 def _by_seed(records: list[Record], label: str, seeds: list[int], metric: str) -> list[NDArray[np.float64]]:

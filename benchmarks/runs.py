@@ -34,6 +34,7 @@ class Runs:
         """`about` is plain JSON: what the runs are of. Raises as `merge` does."""
         self.path, self.about = path, json.loads(json.dumps(about))
         self.records: dict[Key, Record] = {}
+        self.own: set[Key] = set()  # put by this process; of the others the file knows best
         self.outcome: dict[str, Any] = {}
         self.merge()
 
@@ -50,7 +51,8 @@ class Runs:
             known = {**self.about, **whole["about"]}
             differing = [name for name in known if whole["about"].get(name) != self.about.get(name)]
             raise OtherRuns(f"{self.path} holds other runs (they differ in {', '.join(differing)}): name another file")
-        self.records = {key_of(record): record for record in whole["runs"]} | self.records
+        read = {key_of(record): record for record in whole["runs"]}
+        self.records |= {key: record for key, record in read.items() if key not in self.own}
         self.outcome = self.outcome or whole["outcome"]
 
     def __iter__(self) -> Iterator[Record]:
@@ -63,7 +65,18 @@ class Runs:
     def put(self, record: Record) -> None:
         """Keep a finished run, on disk before this returns."""
         self.records[key_of(record)] = record
+        self.own.add(key_of(record))
         self.save()
+
+    def keep_tests(self, model: str, settings: dict[str, Any]) -> None:
+        """Of a model keep the tests of these settings alone, once a part and seed: another search chose the others."""
+        seen = set()
+        for record in [one for one in self if one["model"] == model and "tests" in one]:
+            place = record["part"], record["seed"]
+            if record["settings"] == settings and place not in seen:
+                seen.add(place)
+            else:
+                self.put({name: value for name, value in record.items() if name != "tests"})
 
     def save(self) -> None:
         """Write the file whole: beside its place, then into it."""

@@ -12,8 +12,8 @@ import numpy as np
 def draw(space: Mapping[str, Sequence[Any]], trials: int, seed: int = 0) -> list[dict[str, Any]]:
     """The settings to try, at most `trials`, all different (Bergstra & Bengio 2012: random beats a coarse grid).
 
-    The first is the default, the first value of each setting. A space of at most `trials` points is searched whole.
-    A larger budget draws the same settings and more, so that a finished search can be carried further.
+    The first is the default, the first value of each setting. A larger budget draws the same settings and more, so that
+    a finished search can be carried further; a space of at most `trials` points is searched whole, in its own order.
     """
     size = prod(len(values) for values in space.values())
     if size <= trials:

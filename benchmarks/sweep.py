@@ -1,7 +1,7 @@
 """The run of a ranking benchmark: search the settings on the first part, then test on every part with every seed.
 
 A search sees validation figures only. A trial is tested the moment it is the best so far, so that the chosen one needs
-no second training; the tests of overtaken trials are thrown away.
+no second training; the tests of overtaken trials are thrown away, also those of an earlier, smaller search.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ def sweep(
     kept = KEPT[runs.about["protocol"]]
     for contender in contenders:
         settings = search(contender, parts[0], seeds[0], trials, limits, runs, say)
+        runs.keep_tests(contender.name, settings)
         for seed in seeds if contender.seeded else seeds[:1]:
             for part in parts:
                 if chosen(runs, contender.name, part.name, seed, settings) is None:
@@ -63,8 +64,6 @@ def search(contender: Contender, part: Part, seed: int, trials: int, limits: Lim
                 record["tests"] = tested(fitted, part, kept, say)
             runs.put(record)
         if best is None or record["validation"] > best["validation"]:
-            if best is not None:
-                best.pop("tests", None)
             best = record
     if best is None:
         raise ValueError("at least one trial is needed")

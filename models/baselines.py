@@ -66,13 +66,15 @@ class ImplicitALS:
 
     name = "iALS"
 
-    def __init__(self, train: sparse.csr_matrix, factors: int, regularization: float, alpha: float) -> None:
+    def __init__(
+        self, train: sparse.csr_matrix, factors: int, regularization: float, alpha: float, seed: int = 0
+    ) -> None:
         from implicit.als import AlternatingLeastSquares
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1, "blas"):  # the library runs threads of its own
             self.model: Any = AlternatingLeastSquares(
-                factors=factors, regularization=regularization, alpha=alpha, random_state=0, num_threads=0
+                factors=factors, regularization=regularization, alpha=alpha, random_state=seed, num_threads=0
             )
             self.model.fit(train, show_progress=False)
         self.items = train.shape[1]

@@ -65,7 +65,8 @@ def ranks(scores: NDArray[np.floating[Any]], targets: NDArray[np.integer[Any]]) 
         scores: (N,), with -inf for items that may not be ranked.
         targets: distinct rows, (R,). A target scored -inf or NaN ranks last.
     """
-    wanted = np.nan_to_num(np.sort(scores[targets])[::-1], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    found = np.nan_to_num(scores[targets], nan=-np.inf, posinf=np.inf, neginf=-np.inf)
+    wanted = np.sort(found)[::-1]
     others = np.delete(scores, targets)
     ahead = len(others) - np.searchsorted(np.sort(others), wanted, side="left")  # others that score as high or higher
     return np.asarray(ahead + np.arange(1, len(wanted) + 1), np.int64)

@@ -26,7 +26,8 @@ class Classic:
 
     def fit(self, task: Task, settings: Settings, seed: int, limits: Limits, say: Say) -> Fitted:  # noqa: ARG002
         """Build it."""
-        return Fitted(self.build(incidence(task.train, task.corpus.items), **settings))
+        begun = {"seed": seed} if self.seeded else {}
+        return Fitted(self.build(incidence(task.train, task.corpus.items), **settings, **begun))
 
 
 POPULARITY = Classic("popularity", Popularity, {})
@@ -38,4 +39,5 @@ IALS = Classic(
         "regularization": (0.1, 0.01, 1.0, 10.0, 50.0),
         "alpha": (1.0, 2.0, 5.0, 10.0, 40.0),
     },
+    seeded=True,
 )

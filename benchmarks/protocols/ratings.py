@@ -62,6 +62,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
     limits = Limits("cpu", options.epochs, options.patience)
     for rater in raters:
         best = chosen(rater, search, options.seeds[0], options.trials, limits, runs, say)
+        runs.keep_tests(rater.name, best["settings"])
         for seed in options.seeds if rater.seeded else options.seeds[:1]:
             done = runs.get((rater.name, "all warm", seed, -1))
             if done is None or done["settings"] != best["settings"]:

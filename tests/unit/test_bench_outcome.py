@@ -172,6 +172,21 @@ def test_a_run_says_where_and_of_what_state_of_the_code_it_is() -> None:
     assert record["plan"] == {}
 
 
+def test_a_seed_that_is_not_through_waits_and_other_parts_are_not_compared() -> None:
+    """Another command may be between two parts of a seed; folds of one size are not the same users."""
+
+    def fold(model: str, seed: int, part: str, figure: float) -> dict[str, Any]:
+        return run(model, seed, {"NDCG@10": [figure, figure]}) | {"part": part}
+
+    ours = [fold("innerloop", 0, "fold 1", 0.4), fold("innerloop", 0, "fold 2", 0.6)]
+    found = outcome([*ours, fold("innerloop", 1, "fold 1", 0.9), fold("ease", 0, "fold 2", 0.1)], 50)["tests"]["loo"]
+    assert found["innerloop"]["seeds"] == 1
+    assert found["innerloop"]["figures"]["NDCG@10"] == pytest.approx(0.5, abs=1e-3)
+    assert "ours against it" not in found["ease"]
+    whole = outcome([*ours, fold("ease", 0, "fold 1", 0.2), fold("ease", 0, "fold 2", 0.3)], 50)["tests"]["loo"]
+    assert whole["ease"]["ours against it"]["wins"] == 1.0
+
+
 def test_the_first_period_is_no_part_of_what_came_after_it() -> None:
     first, second = (
         run("refreshed", 0, {"NDCG@10": [figure]}) | {"trial": trial} for trial, figure in enumerate((0.2, 0.4))

@@ -133,21 +133,21 @@ class Counting:
         return Fitted(Constant(settings["worth"]))
 
 
-def test_a_rerun_skips_what_is_finished(tmp_path: Path) -> None:
+def swept(path: Path, contender: Counting, seeds: list[int], trials: int = 2) -> Runs:
     test = CaseSet([Case(history(0), np.array([19])), Case(history(1), np.array([18]))], [0, 1])
     part = Part("all", Task(None, [], [test], np.arange(20)), {"loo": test})  # type: ignore[arg-type]
+    runs = Runs(path, {"protocol": "loo"})
+    sweep([contender], [part], seeds, trials, Limits(), runs, lambda _: None)
+    return runs
+
+
+def test_a_rerun_skips_what_is_finished(tmp_path: Path) -> None:
     path, first, again, more = tmp_path / "out.json", Counting(), Counting(), Counting()
-
-    def run(contender: Counting, seeds: list[int]) -> Runs:
-        runs = Runs(path, {"protocol": "loo"})
-        sweep([contender], [part], seeds, 2, Limits(), runs, lambda _: None)
-        return runs
-
-    run(first, [0, 1])
+    swept(path, first, [0, 1])
     assert first.fits == [(-1.0, 0), (1.0, 0), (1.0, 1)]  # both trials, then the better one with the other seed
-    assert run(again, [0, 1]).get(("innerloop", "all", 1, -1)) is not None
+    assert swept(path, again, [0, 1]).get(("innerloop", "all", 1, -1)) is not None
     assert again.fits == []
-    runs = run(more, [0, 1, 2])
+    runs = swept(path, more, [0, 1, 2])
     assert more.fits == [(1.0, 2)]
     known = outcome(runs, 100)["tests"]["loo"]["innerloop"]
     assert known["figures"]["HR@10"] == 1.0
@@ -155,6 +155,36 @@ def test_a_rerun_skips_what_is_finished(tmp_path: Path) -> None:
     assert "innerloop" in table(outcome(runs, 100))
     with pytest.raises(OtherRuns, match="protocol"):
         Runs(path, {"protocol": "time"})
+
+
+def test_a_search_carried_further_leaves_no_tests_of_what_it_overtook(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    swept(path, Counting(), [0, 1, 2], trials=1)
+    known = outcome(swept(path, Counting(), [0], trials=2), 100)["tests"]["loo"]["innerloop"]
+    assert known["settings"] == {"worth": 1.0}
+    assert known["seeds"] == 1  # those of the other setting are not ours to average
+    smaller = outcome(swept(path, Counting(), [0], trials=1), 100)["tests"]["loo"]["innerloop"]
+    assert smaller["settings"] == {"worth": -1.0}
+    assert smaller["seeds"] == 1
+
+
+def test_seeds_in_another_order_are_counted_once(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    swept(path, Counting(), [1, 0])
+    known = outcome(swept(path, Counting(), [0, 1]), 100)["tests"]["loo"]["innerloop"]
+    assert known["seeds"] == 2
+    assert known["figures"]["HR@10"] == 1.0
+
+
+def test_what_a_command_dropped_another_does_not_bring_back(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    one = Runs(path, {"protocol": "loo"})
+    mine = {"model": "ease", "part": "all", "seed": 0, "trial": 0, "settings": {"a": 1}}
+    one.put(mine | {"tests": {"loo": {}}})
+    other = Runs(path, {"protocol": "loo"})
+    one.keep_tests("ease", {"a": 2})
+    other.put(mine | {"model": "ials"})
+    assert all("tests" not in record for record in Runs(path, {"protocol": "loo"}))
 
 
 def test_commands_side_by_side_fill_one_file(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ def test_a_tie_counts_against_the_target() -> None:
 def test_an_excluded_or_undefined_target_ranks_last() -> None:
     assert ranks(np.array([-np.inf, 0.1, -np.inf]), np.array([0])).tolist() == [3]
     assert ranks(np.array([np.nan, 0.1, 0.2]), np.array([0])).tolist() == [3]
+    assert ranks(np.array([np.nan, 5.0, 1.0, 2.0]), np.array([0, 1])).tolist() == [1, 4]
 
 
 def test_metrics_by_hand() -> None:
