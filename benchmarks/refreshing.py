@@ -14,7 +14,7 @@ from benchmarks.task import Say
 from models.content import DEFAULT_MODEL
 from models.dataset import Dataset
 from models.manifest import FORMAT, Manifest
-from models.meta import Progress
+from models.progress import Progress
 from models.recipe import Plan, follow
 from models.refresh import PATIENCE, Fresh, RefreshConfig, refresh
 from models.snapshot import Snapshot

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from models.dataset import Dataset
 from models.episode import History
 from models.evaluate import Case, LearnerRanker, cold_user, evaluate, leave_one_out
-from models.meta import Progress
+from models.progress import Progress
 from models.recipe import Plan, follow
 from models.split import split
 

@@ -1,7 +1,8 @@
 """The outer loss: the softmax over the catalogue at what users went on to take.
 
-Every position of every episode is a task: the events before it are the support set, the event itself is the query. Over
-a large catalogue the softmax is sampled, with the log-q correction (Bengio & Senecal 2008; Yi et al. 2019).
+Every position of every episode is a task: the events before it are the support set, it and by the horizon later ones
+the targets. Over a large catalogue the softmax is sampled, with the log-q correction (Bengio & Senecal 2008; Yi et al.
+2019).
 
 Letters: B users, T events, P query positions, N items, r rank.
 """

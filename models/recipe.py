@@ -19,7 +19,8 @@ from models.episode import History
 from models.evaluate import Case, LearnerRanker, cold_user, leave_one_out, mean_ndcg
 from models.items import log_popularity
 from models.learner import KIND_SLOTS, Learner, LearnerConfig
-from models.meta import OuterConfig, OuterLoop, Progress, train
+from models.meta import OuterConfig, OuterLoop, train
+from models.progress import Progress
 from models.replay import build_replay
 from models.snapshot import Snapshot
 from models.split import Split, SplitConfig, split

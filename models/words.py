@@ -98,7 +98,7 @@ class Words:
         kernel = ENCODER * inside @ inside.T + torch.from_numpy((bags @ bags.T).toarray())
         kernel.diagonal().add_(RIDGE / trust[fitted].sqrt())
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(kernel))
-        duals = inverse @ (targets[fitted] - prior)  # (N, Y)
+        duals = inverse @ (targets[fitted] - prior)  # a row a fitted item, (F, Y)
         by_word = torch.from_numpy(np.asarray(bags.T @ duals.numpy(), np.float32))
         words = cls(names, rarity, centre, prior, ENCODER * inside.T @ duals, by_word)
         expected = words.expect(texts, content)

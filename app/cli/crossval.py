@@ -35,7 +35,7 @@ def report(
     from models.content import DEFAULT_MODEL
     from models.crossval import check, cross_validate
     from models.device import find
-    from models.meta import Progress
+    from models.progress import Progress
 
     if threads:
         torch.set_num_threads(threads)

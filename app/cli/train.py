@@ -244,7 +244,7 @@ def _train(
     from models import recipe, snapshot
     from models.content import DEFAULT_MODEL
     from models.device import find
-    from models.meta import Progress
+    from models.progress import Progress
 
     if threads:
         torch.set_num_threads(threads)

@@ -20,7 +20,8 @@ from models.beginning import choose_beginning
 from models.episode import History
 from models.evaluate import LearnerRanker
 from models.learner import Learner, LearnerConfig, Recalls
-from models.meta import Algorithm, OuterConfig, OuterLoop, Progress, train
+from models.meta import Algorithm, OuterConfig, OuterLoop, train
+from models.progress import Progress
 from models.voice import choose_voice
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from models.crossval import CrossValidation, cases, cross_validate
 from models.dataset import Dataset, read
-from models.meta import Progress
+from models.progress import Progress
 from models.recipe import plan
 from models.split import SplitConfig, split
 

@@ -12,7 +12,8 @@ import torch
 from models.episode import History, pack, windows
 from models.evaluate import LearnerRanker, evaluate, leave_one_out
 from models.learner import Learner, LearnerConfig
-from models.meta import OuterConfig, OuterLoop, Progress, train
+from models.meta import OuterConfig, OuterLoop, train
+from models.progress import Progress
 from tests.worlds import gpu
 
 N = 40

@@ -1,0 +1,26 @@
+"""How far a training is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a progress bar shows, and a line of a log where an epoch has `ended`."""
+
+    epoch: int
+    epochs: int
+    share: float  # of this epoch; 1 once it is validated
+    loss: float
+    validation: float | None  # NDCG@10 of the epoch that ended last, and of the best; None before one has
+    best: float | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether this epoch is over and validated."""
+        return self.share == 1
+
+    def __str__(self) -> str:
+        figures = "" if self.validation is None else f"  NDCG@10 {self.validation:.4f} (best {self.best:.4f})"
+        return f"epoch {self.epoch}/{self.epochs}  loss {self.loss:.3f}{figures}"
