@@ -18,7 +18,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
 def data(tmp_path: Path) -> Path:
     """60 users who go round 30 items."""
     file = tmp_path / "walks.csv"
-    rows = [f"u{user},i{(user + at) % 30},{at * 100 + user}" for user in range(60) for at in range(16)]
+    rows = [f"u{user},i{(user + at) % 30},{2**30 + at * 100 + user}" for user in range(60) for at in range(16)]
     file.write_text("user,item,timestamp\n" + "\n".join(rows) + "\n")
     return file
 
@@ -60,6 +60,41 @@ def test_a_benchmark_runs_goes_on_and_is_reported(data: Path, tmp_path: Path) ->
     assert mixed["parts"] == ["fold 1/2", "fold 2/2"]
     assert mixed["tests"]["time 3"]["cases"] == 54
     assert mixed["tests"]["time 3"]["alone"].keys() == {"popularity", "innerloop"}
+
+
+def test_a_log_is_cut_and_followed_period_by_period(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "time.json"
+    asked = [
+        "benchmarks.learner", "--protocol", "time", "--data", str(data), "--json", str(out), "--first", "0.5",
+        "--periods", "2", "--refresh-events", "100", "--epochs", "1", "--threads", "1", "--resamples", "50",
+        "--cache", str(tmp_path / "c.sqlite"),
+    ]  # fmt: skip
+    first = run(*asked, "--models", "popularity,frozen,refreshed")
+    assert first.returncode == 0, first.stderr
+    again = run(*asked, "--models", "popularity,frozen,refreshed,retrained")
+    assert again.returncode == 0, again.stderr
+    assert "frozen, period" not in again.stderr
+    kept = json.loads(out.read_text())
+    assert {(run["model"], run["trial"]) for run in kept["runs"]} == {
+        (name, period) for name in ("popularity", "frozen", "refreshed", "retrained") for period in (0, 1)
+    }
+    notes = {(run["model"], run["trial"]): run["notes"] for run in kept["runs"]}
+    assert notes["refreshed", 1]["refreshes"] == 3  # the first period has 240 events: 100, 100 and the rest
+    found = kept["outcome"]["tests"]["all periods, but the first"]
+    assert "ratio_low" in found["retrained"]["ours against it"]
+
+
+def test_the_last_item_of_every_user_is_asked_for(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "loo.json"
+    found = run(
+        "benchmarks.learner", "--protocol", "loo", "--data", str(data), "--json", str(out), "--trials", "1",
+        "--models", "popularity,itemknn,ials,ease,ease-recency,innerloop,innerloop-fomaml", "--epochs", "3",
+        "--threads", "1", "--resamples", "50", "--cache", str(tmp_path / "c.sqlite"),
+    )  # fmt: skip
+    assert found.returncode == 0, found.stderr
+    test = json.loads(out.read_text())["outcome"]["tests"]["loo"]
+    assert test["innerloop"]["users"] == 60
+    assert test["innerloop"]["figures"]["HR@10"] > test["popularity"]["figures"]["HR@10"]
 
 
 def test_what_cannot_be_run_is_said(data: Path, tmp_path: Path) -> None:
