@@ -80,7 +80,7 @@ def test_a_log_is_cut_and_followed_period_by_period(data: Path, tmp_path: Path) 
     }
     notes = {(run["model"], run["trial"]): run["notes"] for run in kept["runs"]}
     assert notes["refreshed", 1]["refreshes"] == 3  # the first period has 240 events: 100, 100 and the rest
-    found = kept["outcome"]["tests"]["all periods, but the first"]
+    found = kept["outcome"]["tests"]["after the first period"]
     assert "ratio_low" in found["retrained"]["ours against it"]
 
 
