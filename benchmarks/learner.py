@@ -62,8 +62,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument(
         "--cache", type=Path, default=Path(".innerloop/content.sqlite"), help="where content vectors are remembered"
     )
-    cold = parser.add_argument_group("cold-user and cold-item")
-    cold.add_argument("--split", type=Path, help="a JSON file with the ids of cold_users and cold_items")
+    listed = parser.add_argument_group("cold-user, cold-item and ratings, which needs it")
+    listed.add_argument("--split", type=Path, help="a JSON file with the ids of cold_users and cold_items")
+    cold = parser.add_argument_group("cold-user")
     cold.add_argument("--shots", type=_numbers, default=[1, 3, 5, 10, 20], help="sizes of support (1,3,5,10,20)")
     cold.add_argument("--draws", type=int, default=1, help="random supports a cold user (default: 1)")
     cold.add_argument("--folds", type=int, default=5, help="folds of cold users without --split; 1: one split (5)")

@@ -97,7 +97,8 @@ PUBLISHED = {
         "Of SASRec's draws the second (width 128, 200 events) was not trained, for its hours: `--trials 3` trains it "
         "too. With the third, seed 0 was ended when the time was up, after 54 epochs, best at 52 with .2070 of "
         "validation; on another machine it trained to its end, best at .2074, and had .3253 / .1936 of HR@10 / NDCG@10 "
-        "at the test. Seeds 1 and 2 came to their ends, after a break in each "
+        "at the test. Seeds 1 and 2 came to their ends, after a break in each, by a script that kept what a training "
+        "holds; the command trains without one "
         "([all runs](experiments.md#movielens-1m-leave-one-out)).",
     ),
     "ratings-ml-1m": Made(

@@ -28,16 +28,18 @@ against the ranker; settings are searched on validation figures, in as many tria
 In brackets behind a ratio: its 95% interval, by the paired bootstrap over users. Of several seeds it is each user's
 mean that is drawn, so the interval says nothing of further seeds; the spread is the deviation over those that ran.
 Coverage is the share of the items that are in anybody's ten. `K = 0` is the same learner read without its inner steps:
-an ablation, which nothing was trained for. Ours has a [beginning](learner.md#the-beginning) in Cold users and Time, in
-MovieLens 1M's cold users its first version, which trusted few users as much as many; for Cold items it chose none, and
-its other runs are older. The earliest runs kept their settings, and neither what the recipe chose beside them nor a
-revision. Seconds are of training the chosen settings once, in all parts. The runs hold memory too, by how much our
-process grew meanwhile: 0 in early runs where another had grown it as far, and nothing of RecTools', a process of its
-own. What a training alone takes is in [what a meta-step costs](experiments.md#what-a-meta-step-costs).
+an ablation, which nothing was trained for. Ours has a [beginning](learner.md#the-beginning), where validation chose
+one, in Cold users and Time, in MovieLens 1M's cold users its first version, which trusted few users as much as many;
+for Cold items it chose none, for leave-one-out on MovieLens 1M with one seed of three, and its other runs are older.
+The earliest runs kept their settings, and neither what the recipe chose beside them nor a revision. Seconds are of
+training the chosen settings once, in all parts. The runs hold memory too, by how much our process grew meanwhile: 0 in
+early runs where another had grown it as far, and nothing of RecTools', a process of its own. What a training alone
+takes is in [what a meta-step costs](experiments.md#what-a-meta-step-costs).
 
 Items have texts in MovieLens: titles and genres in 100k, tags too in latest-small; in our copy of 1M directors, actors
-and plots as well, 680 characters an item. Ours reads them in every benchmark, of the opponents content-knn and
-bias-content alone; Amazon Beauty has none. What they are worth to ours stands
+and plots as well, 680 characters an item. Ours reads them in every benchmark, of the opponents content-knn,
+content-knn-words, bias-content and, of 1M's, MAML and Reptile; Amazon Beauty has none. The tags are everybody's, those
+of users and of times that are tested too. What all of it is worth to ours stands
 [here](experiments.md#what-the-texts-are-worth). To all models a low rating is an event like another here, where
 `innerloop train` has it speak against its item (`signed` in our settings), but for Ratings and Time.
 
@@ -72,7 +74,9 @@ ABOUT = {
     "`content-knn` finds neighbours by the encoder, `content-knn-words` by our words too.",
     "ratings": "MeLU's protocol: users with 13 to 100 ratings in a state, 10 of them to be foretold from the others. "
     "`median`: each model's rating turned into the whole rating it stands for, with cuts found on validation episodes; "
-    "this lowers the absolute error of any model and raises its squared error. What is read beside ratings: "
+    "this lowers the absolute error of any model and raises its squared error. Below 1 a ratio of errors is a win for "
+    "ours. NDCG@5 counts ties against a model, the lowest ratings first: who foretells the same of all cold items, as "
+    "`bias` and `svd++` do, has the least. What is read beside ratings: "
     "by `innerloop` the items' sentence vectors, genres, directors, actors, certificates and years and the users' "
     "gender, age and occupation; by `bias-content` the sentence vectors; by `maml`, `fomaml` and `reptile` MeLU's "
     "categories of items and users; by the others nothing.",
