@@ -33,7 +33,7 @@ class Made(NamedTuple):
 
 CLASSIC = "--models popularity,itemknn,itemknn-recency,ials,ease,ease-recency --trials 8"
 PLACED = "--models popularity,popularity-place,itemknn,itemknn-recency,ials,ease,ease-recency --trials 8"
-SEEDED = PLACED.replace("ials,", "")
+SEEDLESS = PLACED.replace("ials,", "")
 SHOTS = "--shots 0,1,3,5,10,20,50"
 TIME = "--models popularity,frozen,refreshed,retrained --seeds 0,1,2"
 
@@ -55,7 +55,7 @@ PUBLISHED = {
     "cold-user-ml-latest-small": Made(
         f"--protocol cold-user --data DATA/ml-latest-small {SHOTS} --draws 5 --folds 5",
         (
-            SEEDED,
+            SEEDLESS,
             "--models ials --trials 8 --seeds 0,1,2",
             "--models sasrec --trials 4 --seeds 0,1,2",
             "--models innerloop --trials 1 --seeds 0,1,2",

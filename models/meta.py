@@ -261,12 +261,10 @@ def train(
     """
     if checkpoint and checkpoint.exists():
         loop.load_state(torch.load(checkpoint, map_location="cpu", weights_only=True))
-    latest = loop.best if loop.epoch else None
 
-    def show(epoch: int, share: float, loss: float) -> None:
+    def show(epoch: int, share: float, loss: float, validation: float | None = None) -> None:
         if progress:
-            best = None if latest is None else loop.best
-            progress(Progress(epoch, loop.config.epochs, share, loss, latest, best))
+            progress(Progress(epoch, loop.config.epochs, share, loss, validation, loop.best if loop.epoch else None))
 
     def on_step(step: int, steps: int, loss: float) -> None:
         if step < steps:
@@ -275,13 +273,13 @@ def train(
     while not loop.finished:
         loss = loop.run_epoch(histories, on_step)
         with loop.averaged():
-            latest = validate()
-            loop.keep_if_best(latest)
+            validation = validate()
+            loop.keep_if_best(validation)
         if checkpoint:
             aside = checkpoint.with_suffix(".tmp")
             torch.save(loop.state(), aside)
             aside.replace(checkpoint)
-        show(loop.epoch, 1.0, loss)
+        show(loop.epoch, 1.0, loss, validation)
     loop.learner.load_state_dict(loop.best_parameters)
     loop.learner.eval()
     return loop.best

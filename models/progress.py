@@ -13,8 +13,8 @@ class Progress:
     epochs: int
     share: float  # of this epoch; 1 once it is validated
     loss: float
-    validation: float | None  # NDCG@10 of the epoch that ended last, and of the best; None before one has
-    best: float | None
+    validation: float | None  # NDCG@10 of this epoch; None until it has ended
+    best: float | None  # of the best epoch; None before one has ended
 
     @property
     def ended(self) -> bool:
@@ -22,5 +22,6 @@ class Progress:
         return self.share == 1
 
     def __str__(self) -> str:
-        figures = "" if self.validation is None else f"  NDCG@10 {self.validation:.4f} (best {self.best:.4f})"
-        return f"epoch {self.epoch}/{self.epochs}  loss {self.loss:.3f}{figures}"
+        figure = "" if self.validation is None else f"  NDCG@10 {self.validation:.4f}"
+        best = "" if self.best is None else f"  best {self.best:.4f}"
+        return f"epoch {self.epoch}/{self.epochs}  loss {self.loss:.3f}{figure}{best}"
