@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from models.content import Encoder
 from models.dataset import Dataset, read
 from models.episode import History
-from models.recipe import has_text
 from models.split import histories
 
 
@@ -53,7 +52,7 @@ class Corpus:
     @cached_property
     def content(self) -> NDArray[np.float32]:
         """Content vectors, (N, C); zeros for an item without text."""
-        described = has_text(self.dataset)
+        described = self.dataset.has_text()
         texts = [item.content for item, speaks in zip(self.dataset.items, described, strict=True) if speaks]
 
         def show(done: int, total: int) -> None:

@@ -41,6 +41,7 @@ from models import recipe
 from models.episode import Support, windows
 from models.loss import Loss
 from models.meta import OuterLoop
+from models.sizes import sized
 
 VARIANTS = ("whole", "chunks", "half", "sasrec")
 WARM = 3
@@ -104,7 +105,7 @@ def measured(options: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(options.threads)
     corpus = Corpus.read(options.data, options.cache)
     histories = [place(one, np.arange(corpus.items), signed=False) for one in loo.parts(corpus)[0].task.train]
-    plan = recipe.plan(recipe.sized(corpus.dataset, ordered=True) | {"half": options.variant == "half"})
+    plan = recipe.plan(sized(corpus.dataset, ordered=True) | {"half": options.variant == "half"})
     rng = np.random.default_rng(0)
     drawn = windows(histories, plan.learner.length, plan.outer.batch_size, plan.outer.shuffled, rng, plan.outer.windows)
     batches = [batch for batch, _ in islice(drawn, WARM + options.steps)]

@@ -36,7 +36,7 @@ KIND_SLOTS = 32  # room for kinds to come, so that adding one does not change a 
 
 @dataclass(frozen=True, slots=True)
 class LearnerConfig:
-    """The shape of a learner, whose sizes `models.recipe.sized` chooses by the data.
+    """The shape of a learner, whose sizes `models.sizes.sized` chooses by the data.
 
     A snapshot carries it, so every field must be plain JSON.
     """

@@ -42,7 +42,7 @@ LONG = 1e5
 
 @dataclass(frozen=True, slots=True)
 class OuterConfig(LossConfig):
-    """How the outer loop runs, and what it lowers. `models.recipe.sized` chooses anew, by the data, what depends on it.
+    """How the outer loop runs, and what it lowers. `models.sizes.sized` chooses anew, by the data, what depends on it.
 
     Raises:
         ValueError: there is no such algorithm.

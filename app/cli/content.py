@@ -18,9 +18,8 @@ def encode(dataset: Dataset, model: str, bar: Bar) -> NDArray[np.float32]:
 
     from app.settings import load
     from models.content import Encoder
-    from models.recipe import has_text
 
-    described = has_text(dataset)
+    described = dataset.has_text()
     task = bar.add_task("encoding", total=int(described.sum()), note="item texts")
     cache = load().data_folder / "content.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)

@@ -36,13 +36,14 @@ def report(
     from models.crossval import check, cross_validate
     from models.device import find
     from models.progress import Progress
+    from models.sizes import sized
 
     if threads:
         torch.set_num_threads(threads)
     where = find(device)
     typer.echo(describe(dataset), err=True)
     check(dataset, folds)
-    plan = recipe.plan(recipe.sized(dataset) | chosen)
+    plan = recipe.plan(sized(dataset) | chosen)
     with open_bar(stderr=True) as bar:
         content = encode(dataset, content_model or DEFAULT_MODEL, bar)
         task = bar.add_task("folds", total=folds * plan.outer.epochs, note="")

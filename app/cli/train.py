@@ -207,9 +207,9 @@ def train(
     chosen = {name: value for name, value in wanted.items() if value is not None}
     try:
         if ordered:
-            from models import recipe
+            from models.sizes import sized
 
-            chosen = recipe.sized(dataset, ordered=True) | chosen
+            chosen = sized(dataset, ordered=True) | chosen
         if folds is not None:
             crossval.report(dataset, chosen, content_model, folds, as_json, threads, device)
             return
@@ -245,13 +245,14 @@ def _train(
     from models.content import DEFAULT_MODEL
     from models.device import find
     from models.progress import Progress
+    from models.sizes import sized
 
     if threads:
         torch.set_num_threads(threads)
     where = find(device)
     typer.echo(describe(dataset))
     model = content_model or DEFAULT_MODEL
-    plan = recipe.plan(recipe.sized(dataset) | chosen, hold_out)
+    plan = recipe.plan(sized(dataset) | chosen, hold_out)
     with open_bar() as bar:
         content = encode(dataset, model, bar)
         out.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,7 @@ from models.evaluate import LearnerRanker
 from models.learner import Learner, LearnerConfig, Recalls
 from models.meta import Algorithm, OuterConfig, OuterLoop, train
 from models.progress import Progress
+from models.sizes import batch_size, sized
 from models.voice import choose_voice
 
 
@@ -70,7 +71,7 @@ class InnerLoopContender:
         `signed`: whether a low rating speaks against its item. The ranking protocols ask for whatever is taken next,
         liked or not, as all opponents here see it.
         """
-        size = recipe.sized(task.corpus.dataset, ordered=not task.unordered)
+        size = sized(task.corpus.dataset, ordered=not task.unordered)
         defaults = {field.name: field.default for kind in (LearnerConfig, OuterConfig) for field in fields(kind)} | size
         recalls = get_args(Recalls) if task.unordered else ("always", "never")
 
@@ -108,8 +109,8 @@ class InnerLoopContender:
         """As `recipe.follow` does, by the protocol's users instead of the recipe's split; all of a beginning may do."""
         chosen = dict(settings)
         signed = bool(chosen.pop("signed"))
-        sizes = recipe.sized(task.corpus.dataset, ordered=not task.unordered)
-        own: dict[str, Any] = sizes | {"batch_size": recipe.batch_size(chosen["length"])} | chosen
+        sizes = sized(task.corpus.dataset, ordered=not task.unordered)
+        own: dict[str, Any] = sizes | {"batch_size": batch_size(chosen["length"])} | chosen
         own |= {"seed": seed, "algorithm": self.algorithm}
         own |= {"epochs": limits.epochs} if limits.epochs else {}
         own |= {"patience": limits.patience} if limits.patience else {}

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
 from models.episode import History
-from models.recipe import sized
+from models.sizes import sized
 
 PROGRAM = Path(__file__).with_name("rectools_program.py")
 EPOCHS, PATIENCE = 200, 10

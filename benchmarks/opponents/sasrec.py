@@ -24,7 +24,7 @@ from benchmarks.opponents.transformer import Transformer
 from benchmarks.task import Fitted, Limits, Say, Settings, Task
 from models.directions import principal_directions
 from models.episode import History, Support, pack, windows
-from models.recipe import batch_size, sized
+from models.sizes import batch_size, sized
 
 EPOCHS, PATIENCE = 200, 10
 NEVER = -1e4  # a logit; with an infinite one label smoothing would have no finite loss

@@ -39,6 +39,7 @@ from models.dataset import Dataset
 from models.evaluate import LearnerRanker, Ranker
 from models.learner import Learner
 from models.refresh import RefreshConfig
+from models.sizes import sized
 from models.snapshot import Snapshot
 from models.split import histories
 
@@ -209,4 +210,4 @@ class Course:
         chosen: dict[str, Any] = {"seed": self.seed}
         chosen |= {"epochs": self.limits.epochs} if self.limits.epochs else {}
         chosen |= {"patience": self.limits.patience} if self.limits.patience else {}
-        return recipe.plan(recipe.sized(dataset) | chosen, hold_out=False)
+        return recipe.plan(sized(dataset) | chosen, hold_out=False)

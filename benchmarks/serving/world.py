@@ -27,7 +27,7 @@ PAGE = 1000
 
 
 def config_of(longest: int) -> LearnerConfig:
-    """The shape that `models.recipe.sized` gives a learner of many users with histories of 1 to `longest` events."""
+    """The shape that `models.sizes.sized` gives a learner of many users with histories of 1 to `longest` events."""
     length = next((size for size in (20, 50) if 0.75 * longest <= size), 100)
     if length == 20:
         return LearnerConfig(rank=128, width=128, heads=4, unit=False, recall="never", length=length)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from models.dataset.error import DatasetError
 from models.dataset.report import Refusals, Report, commonest
@@ -30,6 +31,10 @@ class Dataset:
     scale: RatingScale
     report: Report
     checksum: str
+
+    def has_text(self) -> NDArray[np.bool_]:
+        """Which items say anything at all, (N,); the others' ids are no content."""
+        return np.array([bool(item.said) for item in self.items])
 
 
 def assemble(

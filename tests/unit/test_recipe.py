@@ -14,7 +14,8 @@ from models.dataset import Dataset, read
 from models.episode import History
 from models.evaluate import LearnerRanker, evaluate, leave_one_out, mean_ndcg
 from models.learner import Learner
-from models.recipe import Trained, begin, follow, has_text, plan, sized, split_like, validation_cases
+from models.recipe import Trained, begin, follow, plan, split_like, validation_cases
+from models.sizes import sized
 from models.split import SplitConfig, histories, split
 from models.voice import QUIETER
 from tests.worlds import write_trained
@@ -139,7 +140,7 @@ def test_a_trained_snapshot_evaluates_on_what_it_held_out(dataset: Dataset, tmp_
 
 
 def test_nothing_is_expected_of_items_without_text(dataset: Dataset) -> None:
-    assert not has_text(dataset).any()
+    assert not dataset.has_text().any()
     trained = follow(dataset, content(dataset), plan(SMALL))
     assert trained.tensors["tower.expected"].abs().sum() == 0
 

@@ -18,7 +18,7 @@ from benchmarks.serving.store import _command
 from benchmarks.serving.world import config_of
 from models import adapt
 from models.dataset.formats import read
-from models.recipe import FEW_USERS, sized
+from models.sizes import FEW_USERS, sized
 from tests.services import serving, settings_of
 from tests.worlds import publish_snapshot
 
