@@ -114,6 +114,14 @@ class Interactions:
         """(users + 1,): user u's interactions are at `bounds[u]:bounds[u + 1]`."""
         return np.searchsorted(self.user, np.arange(len(self.users) + 1)).astype(np.int64)
 
+    def ordered(self) -> NDArray[np.bool_]:
+        """Whose interactions have an order, (users,): all but those of several that came at one moment."""
+        bounds = self.bounds()
+        ordered = np.diff(bounds) < 2
+        first, last = bounds[:-1][~ordered], bounds[1:][~ordered] - 1
+        ordered[~ordered] = self.time[first] < self.time[last]
+        return ordered
+
     def where(self, keep: NDArray[np.bool_]) -> Interactions:
         """The interactions that `keep`, (N,), marks; users and items keep their numbers."""
         return Interactions(

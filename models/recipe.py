@@ -172,7 +172,7 @@ def follow(
     cases = validation_cases(parts.valid, plan.ordered)
     if not cases and validation_cases(parts.valid):
         raise ValueError(
-            "no history to validate by has an order: all events of each came at one moment; train without --ordered"
+            "no history to validate by has an order: all events of each came at one moment; train with --no-ordered"
         )
     if not cases or not any(len(history.rows) >= 2 for history in parts.warm):
         raise ValueError(

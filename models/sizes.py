@@ -9,6 +9,7 @@ import numpy as np
 from models.dataset import Dataset
 
 FEW_USERS = 1000
+NEARLY_ALL = 0.99
 
 
 def batch_size(length: int) -> int:
@@ -16,7 +17,14 @@ def batch_size(length: int) -> int:
     return min(128, 3200 // length)
 
 
-def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
+def has_order(dataset: Dataset) -> bool:
+    """Whether times, or places in a sequence, say of nearly every history of several events what came first."""
+    log = dataset.interactions
+    several = np.diff(log.bounds()) > 1
+    return dataset.report.timed and bool(several.any()) and bool(log.ordered()[several].mean() >= NEARLY_ALL)
+
+
+def sized(dataset: Dataset, ordered: bool | None = None) -> dict[str, Any]:
     """What of the recipe depends on the data.
 
     Windows as long as three quarters of the histories, and batches of about as many events whatever the length. More
@@ -38,13 +46,14 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
             later ones blur what follows what. Nobody is asked about the beginning of a long history in particular
             either: the middles may pass for beginnings, and every event of theirs teaches. Of many users with long
             histories every position of a batch is scored, and no item stands on its text alone now and then: known ones
-            are learned the better without, and new ones lose nothing.
+            are learned the better without, and new ones lose nothing. None: as the data says, where it is of many users
+            with short histories that nearly all have an order; else both kinds are served.
     """
     counts = np.diff(dataset.interactions.bounds())
     length = next((size for size in (20, 50) if np.quantile(counts, 0.75) <= size), 100)
-    short = length == 20
+    short, many = length == 20, len(counts) > FEW_USERS
     size: dict[str, Any] = {"length": length, "batch_size": batch_size(length), "heads": 2, "half": True}
-    if len(counts) <= FEW_USERS:
+    if not many:
         size |= {
             "recall": "always", "dropout": 0.5 if short else 0.4, "rank": 64 if len(dataset.items) > 30_000 else 384,
             "width": 16, "rate": 3e-3, "residual_rate": 0.1, "averaging": 0.99, "refreshing": 0.5,
@@ -60,6 +69,8 @@ def sized(dataset: Dataset, ordered: bool = False) -> dict[str, Any]:
             "recall": "unordered", "dropout": 0.2, "rank": 64, "width": 64, "rate": 2e-3, "residual_rate": 1.0,
             "weight_decay": 0.05, "averaging": 0.995, "settling": 20, "continued": True,
         }  # fmt: skip
+    if ordered is None:
+        ordered = short and many and has_order(dataset)
     if ordered:
         size |= {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}
         if size["recall"] == "unordered":

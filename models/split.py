@@ -49,11 +49,10 @@ def histories(dataset: Dataset) -> list[History]:
     """
     log = dataset.interactions
     preference = dataset.scale.preference(log.kind, log.value)
-    bounds = log.bounds()
     item, kind = log.item.astype(np.int64), log.kind.astype(np.int64)
     return [
-        History(item[a:b], kind[a:b], preference[a:b], bool(b - a < 2 or log.time[a] < log.time[b - 1]))
-        for a, b in pairwise(bounds)
+        History(item[a:b], kind[a:b], preference[a:b], ordered)
+        for (a, b), ordered in zip(pairwise(log.bounds()), log.ordered().tolist(), strict=True)
     ]
 
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from app.served import Served
 from models import snapshot
 from models.compiled import Compiled
-from models.dataset import Dataset
+from models.dataset import Dataset, read
 from models.item import Item
 from models.learner import Learner, LearnerConfig
 from models.library import library
 from models.recipe import Trained
+from models.sizes import FEW_USERS
 from models.snapshot import POPULARITY, Snapshot
 from models.traced import Traced
 from models.words import Words
@@ -152,3 +153,15 @@ def write_trained(root: Path, dataset: Dataset, trained: Trained, checksum: str 
         created="2026-06-01T12:00:00+00:00",
         data={"name": dataset.name, "checksum": checksum or dataset.checksum},
     ).name
+
+
+def many_users(folder: Path, items: int, events: int, *, timed: bool = False, at_once: int = 0) -> Dataset:
+    """Just more users than are few, each of whom takes items in their order; of `at_once` all events share a time."""
+    file = folder / "many.csv"
+    rows = [
+        f"u{user},i{(user + at) % items}" + f",{at if user >= at_once else 0}" * timed
+        for user in range(FEW_USERS + 1)
+        for at in range(events)
+    ]
+    file.write_text("user,item" + ",time" * timed + "\n" + "\n".join(rows) + "\n")
+    return read(file)

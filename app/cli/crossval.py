@@ -10,6 +10,7 @@ import typer
 from app.cli.bar import open_bar
 from app.cli.content import encode
 from app.cli.data import describe
+from app.cli.plan import plan_for
 
 if TYPE_CHECKING:
     from models.dataset import Dataset
@@ -31,19 +32,17 @@ def report(
     """
     import torch
 
-    from models import recipe
     from models.content import DEFAULT_MODEL
     from models.crossval import check, cross_validate
     from models.device import find
     from models.progress import Progress
-    from models.sizes import sized
 
     if threads:
         torch.set_num_threads(threads)
     where = find(device)
     typer.echo(describe(dataset), err=True)
     check(dataset, folds)
-    plan = recipe.plan(sized(dataset) | chosen)
+    plan = plan_for(dataset, chosen, err=True)
     with open_bar(stderr=True) as bar:
         content = encode(dataset, content_model or DEFAULT_MODEL, bar)
         task = bar.add_task("folds", total=folds * plan.outer.epochs, note="")

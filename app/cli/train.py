@@ -25,6 +25,7 @@ from app.cli.data import (
     describe,
     read_dataset,
 )
+from app.cli.plan import plan_for
 
 if TYPE_CHECKING:
     from models.dataset import Dataset
@@ -70,6 +71,28 @@ def train(
     content_model: Annotated[
         str | None, typer.Option(help="A sentence-transformers model or folder for the items' text.")
     ] = None,
+    hold_out: Annotated[
+        bool,
+        typer.Option(
+            help="Keep 10% of the users and everyone's last event for `innerloop evaluate`; or train on these too."
+        ),
+    ] = True,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            help="Cross-validate these settings instead: deal the users into so many folds, train once for each with "
+            "it held out, and report how well its users are served. Publishes nothing and keeps nothing.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="The report of --folds as JSON.")] = False,
+    device: Annotated[
+        str,
+        typer.Option(help="Where to train: cpu, cuda, cuda:N or mps, or auto for a CUDA GPU where there is one."),
+    ] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; all cores by default.")] = None,
+    restart: Annotated[bool, typer.Option(help="Forget an interrupted training of the same data.")] = False,
+    seed: Annotated[int, typer.Option(help="The same seed, data and settings give the same snapshot.")] = 0,
     algorithm: Annotated[
         Algorithm | None,
         typer.Option(
@@ -115,13 +138,15 @@ def train(
         ),
     ] = None,
     ordered: Annotated[
-        bool,
+        bool | None,
         typer.Option(
+            "--ordered/--no-ordered",
+            show_default="--ordered for more than 1,000 users with short histories, nearly all with times that differ",
             help="Every history has an order: none was imported at one moment, and none is asked about without times. "
             "What comes next is then all that is learned and validated, the better where that holds. Any of "
             "--recall, --shuffled, --horizon and --settling still decides for itself.",
         ),
-    ] = False,
+    ] = None,
     shuffled: Annotated[
         float | None,
         _amount("Share of the episodes that are put in random order.", "0.5; 0 with --ordered", most=1.0),
@@ -161,28 +186,6 @@ def train(
     ] = None,
     epochs: Annotated[int | None, _whole("Passes over the histories, at most.", "60")] = None,
     patience: Annotated[int | None, _whole("Epochs to go on without a better validation.", "10")] = None,
-    seed: Annotated[int, typer.Option(help="The same seed, data and settings give the same snapshot.")] = 0,
-    hold_out: Annotated[
-        bool,
-        typer.Option(
-            help="Keep 10% of the users and everyone's last event for `innerloop evaluate`; or train on these too."
-        ),
-    ] = True,
-    folds: Annotated[
-        int | None,
-        typer.Option(
-            min=2,
-            help="Cross-validate these settings instead: deal the users into so many folds, train once for each with "
-            "it held out, and report how well its users are served. Publishes nothing and keeps nothing.",
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The report of --folds as JSON.")] = False,
-    device: Annotated[
-        str,
-        typer.Option(help="Where to train: cpu, cuda, cuda:N or mps, or auto for a CUDA GPU where there is one."),
-    ] = "auto",
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads of torch; all cores by default.")] = None,
-    restart: Annotated[bool, typer.Option(help="Forget an interrupted training of the same data.")] = False,
 ) -> None:
     """Train on a dataset and publish a snapshot; or, with --folds, see what the settings are worth.
 
@@ -201,15 +204,11 @@ def train(
         "steps": steps, "width": width, "rank": rank, "heads": heads, "blocks": blocks, "length": length,
         "dropout": dropout, "support_dropout": support_dropout, "smoothing": smoothing,
         "residual_dropout": residual_dropout, "recall": recall and recall.value, "shuffled": shuffled,
-        "horizon": horizon, "settling": settling, "averaging": averaging, "rate": rate,
+        "horizon": horizon, "ordered": ordered, "settling": settling, "averaging": averaging, "rate": rate,
         "weight_decay": weight_decay, "epochs": epochs, "patience": patience, "seed": seed,
     }  # fmt: skip
     chosen = {name: value for name, value in wanted.items() if value is not None}
     try:
-        if ordered:
-            from models.sizes import sized
-
-            chosen = sized(dataset, ordered=True) | chosen
         if folds is not None:
             crossval.report(dataset, chosen, content_model, folds, as_json, threads, device)
             return
@@ -245,14 +244,13 @@ def _train(
     from models.content import DEFAULT_MODEL
     from models.device import find
     from models.progress import Progress
-    from models.sizes import sized
 
     if threads:
         torch.set_num_threads(threads)
     where = find(device)
     typer.echo(describe(dataset))
     model = content_model or DEFAULT_MODEL
-    plan = recipe.plan(sized(dataset) | chosen, hold_out)
+    plan = plan_for(dataset, chosen, hold_out=hold_out)
     with open_bar() as bar:
         content = encode(dataset, model, bar)
         out.mkdir(parents=True, exist_ok=True)

@@ -78,6 +78,7 @@ def assemble(
         items=len(items),
         described=sum(bool(item.title or item.text or item.categories) for item in items),
         kinds={KINDS[code]: int(count) for code, count in enumerate(np.bincount(interactions.kind)) if count},
+        timed=rows.timed,
         first=float(interactions.time.min()) if rows.clock else None,
         last=float(interactions.time.max()) if rows.clock else None,
         notes=tuple(notes),

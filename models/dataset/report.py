@@ -40,7 +40,8 @@ class Report:
     """What reading found. `rows` counts the interactions read, good, refused and repeated alike.
 
     `refused` holds the first refusals, of interactions and of items; `refused_count` counts them all.
-    `first` and `last` are seconds since the epoch, None where the data has an order but no clock.
+    `timed` is False where nothing but the order of the rows says what came first. `first` and `last` are seconds since
+    the epoch, None where the data has an order but no clock.
     """
 
     rows: int
@@ -52,6 +53,7 @@ class Report:
     items: int
     described: int
     kinds: dict[str, int]
+    timed: bool
     first: float | None = None
     last: float | None = None
     notes: tuple[str, ...] = ()
@@ -76,7 +78,7 @@ class Report:
         if self.first is not None and self.last is not None:
             out.append(f"time           {_moment(self.first)} to {_moment(self.last)}")
         else:
-            out.append("time           an order, no clock")
+            out.append(f"time           {'an order, no clock' if self.timed else 'none given: as the rows come'}")
         out += [f"note           {note}" for note in self.notes]
         out += [f"refused        {refusal}" for refusal in self.refused[:shown]]
         if self.refused_count > min(shown, len(self.refused)):

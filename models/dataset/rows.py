@@ -25,11 +25,15 @@ CLOCK = 1e8  # the largest time of data with a clock is past 1973; positions in 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Sound interactions: user, item (strings), kind (code), value and time; `read` counts good rows and bad."""
+    """Sound interactions: user, item (strings), kind (code), value and time; `read` counts good rows and bad.
+
+    `timed`: whether a column said when, or in what order, they came; else they are in the order of the file.
+    """
 
     frame: pl.DataFrame
     read: int
     duplicates: int
+    timed: bool
     clock: bool
 
 
@@ -71,7 +75,7 @@ def check(table: Table, columns: Columns, refusals: Refusals, malformed: int = 0
     clock = time is not None and plain(time) not in ORDER and bool((once["time"].max() or 0) >= CLOCK)  # type: ignore[operator]
     if time is None:
         once = once.with_columns(pl.int_range(len(once)).cast(pl.Float64).alias("time"))
-    return Rows(once.drop(LINE), len(frame) + malformed, len(sound) - len(once), clock)
+    return Rows(once.drop(LINE), len(frame) + malformed, len(sound) - len(once), time is not None, clock)
 
 
 def cleaned(column: pl.Series) -> pl.Series:

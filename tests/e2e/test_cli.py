@@ -15,6 +15,7 @@ import pytest
 
 from app.cli.train import Algorithm, Recall
 from models import learner, meta
+from tests.worlds import many_users
 
 FAST = ["--width", "16", "--length", "10", "--epochs", "4", "--rate", "0.01"]
 
@@ -139,6 +140,21 @@ def test_an_ordered_training_is_published_with_what_was_chosen(trained: Path) ->
     asked = innerloop("recommend", "--history", "i_1,i_2", "-k", "3", "--snapshot", "ordered/current", folder=trained)
     assert asked.returncode == 0, asked.stderr
     assert len(asked.stdout.splitlines()) == 4
+
+
+def test_many_short_histories_with_times_learn_what_comes_next_alone_unless_told_otherwise(tmp_path: Path) -> None:
+    many_users(tmp_path, items=50, events=4, timed=True)
+    data = ["train", "--data", "many.csv", *FAST, "--epochs", "1"]
+    for told, ordered in ([], True), (["--no-ordered"], False):
+        done = innerloop(*data, *told, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert ("nearly all have an order" in done.stdout) is ordered
+        manifest = json.loads((tmp_path / "snapshots" / "current" / "manifest.json").read_text())
+        assert manifest["config"]["ordered"] is ordered
+        assert (manifest["config"]["outer"]["shuffled"] == 0.0) is ordered
+    report = innerloop(*data, "--folds", "2", "--json", folder=tmp_path)
+    assert json.loads(report.stdout)["config"]["ordered"] is True
+    assert "nearly all have an order" in report.stderr
 
 
 def test_an_ordered_config_is_cross_validated(trained: Path) -> None:

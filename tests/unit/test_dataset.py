@@ -49,6 +49,8 @@ def test_the_seed_csv(tmp_path: Path) -> None:
     assert dataset.interactions.items == ("i_2", "i_1") == tuple(item.id for item in dataset.items)
     assert (dataset.scale.low, dataset.scale.high) == (1.0, 5.0)
     assert dataset.report.first is None
+    assert not dataset.report.timed
+    assert "time           none given: as the rows come" in dataset.report.lines()
     assert dataset.name == "user_item_interactions"
 
 
@@ -123,6 +125,8 @@ def test_a_line_a_user(tmp_path: Path) -> None:
         ("2", "20", "view", None, 1.0),
     ]
     assert dataset.report.first is None
+    assert dataset.report.timed
+    assert "time           an order, no clock" in dataset.report.lines()
     assert read(path).checksum == dataset.checksum
 
 

@@ -18,7 +18,7 @@ from models.recipe import Trained, begin, follow, plan, split_like, validation_c
 from models.sizes import sized
 from models.split import SplitConfig, histories, split
 from models.voice import QUIETER
-from tests.worlds import write_trained
+from tests.worlds import many_users, write_trained
 
 SMALL = {"width": 16, "rank": 16, "length": 10, "epochs": 3, "batch_size": 64}
 
@@ -106,7 +106,7 @@ def test_an_ordered_training_needs_an_order(tmp_path: Path) -> None:
     lines = [f"u{user},i{(user + at) % 7},5" for user in range(8) for at in range(4)]
     file.write_text("user,item,timestamp\n" + "\n".join(lines) + "\n")
     imported = read(file)
-    with pytest.raises(ValueError, match="one moment; train without --ordered"):
+    with pytest.raises(ValueError, match="one moment; train with --no-ordered"):
         follow(imported, content(imported), plan(sized(imported, ordered=True) | SMALL))
 
 
@@ -184,32 +184,6 @@ def test_a_handful_of_users_is_enough(tmp_path: Path) -> None:
 def test_an_unknown_choice_is_named() -> None:
     with pytest.raises(ValueError, match="there is no setting widht"):
         plan({"widht": 3})
-
-
-def test_the_recipe_is_sized_by_the_data(dataset: Dataset) -> None:
-    size = sized(dataset)
-    assert (size["length"], size["batch_size"], size["dropout"], size["recall"]) == (20, 128, 0.5, "always")
-    assert (size["rank"], size["width"], size["refreshing"]) == (384, 16, 0.5)
-    assert plan(sized(dataset) | {"length": 7}).learner.length == 7
-
-
-def test_an_ordered_recipe_differs_in_what_serves_histories_without_an_order_alone(
-    dataset: Dataset, tmp_path: Path
-) -> None:
-    own = {"shuffled": 0.0, "horizon": 0.0, "settling": 0, "ordered": True}
-    assert sized(dataset, ordered=True) == sized(dataset) | own
-    short, long = (many_users(tmp_path, items, events) for items, events in ((50, 4), (150, 60)))
-    assert sized(short, ordered=True) == sized(short) | own
-    longest = {"recall": "never", "positions": 4096, "residual_dropout": 0.0}
-    assert sized(long, ordered=True) == sized(long) | own | longest
-
-
-def many_users(folder: Path, items: int, events: int) -> Dataset:
-    """Just more users than are few, each of whom takes items in their order."""
-    file = folder / "many.csv"
-    rows = [f"u{user},i{(user + at) % items}" for user in range(1001) for at in range(events)]
-    file.write_text("user,item\n" + "\n".join(rows) + "\n")
-    return read(file)
 
 
 def test_many_users_with_long_histories_have_a_recall_for_those_without_an_order(tmp_path: Path) -> None:
