@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +20,11 @@ class Progress:
     def ended(self) -> bool:
         """Whether this epoch is over and validated."""
         return self.share == 1
+
+    @property
+    def brief(self) -> str:
+        """What fits beside a bar: all but this epoch's figure."""
+        return str(replace(self, validation=None))
 
     def __str__(self) -> str:
         figure = "" if self.validation is None else f"  NDCG@10 {self.validation:.4f}"

@@ -9,16 +9,21 @@ if TYPE_CHECKING:
 
 
 def open_bar(stderr: bool = False) -> Progress:
-    """A bar whose tasks have a note: to enter, and to add tasks to. `stderr` keeps stdout for a report."""
+    """A bar whose tasks have a note: to enter, and to add tasks to. It takes what 80 columns leave it.
+
+    Args:
+        stderr: keep stdout for a report.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     return Progress(
         TextColumn("{task.description:>10}"),
-        BarColumn(),
+        BarColumn(bar_width=None),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
-        TextColumn("at most"),
+        TextColumn("\u2264"),
         TimeRemainingColumn(),
+        expand=True,
         console=Console(stderr=stderr),
     )

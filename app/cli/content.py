@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import typer
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -23,6 +25,8 @@ def encode(dataset: Dataset, model: str, bar: Bar) -> NDArray[np.float32]:
     task = bar.add_task("encoding", total=int(described.sum()), note="item texts")
     cache = load().data_folder / "content.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
+    if not bar.console.is_terminal and described.any():
+        typer.echo(f"Encoding what {described.sum():,} items say; known texts are in {cache}.", err=bar.console.stderr)
     texts = [item.content for item, speaks in zip(dataset.items, described, strict=True) if speaks]
     vectors = Encoder(model, cache).encode(texts, lambda done, total: bar.update(task, completed=done, total=total))
     bar.update(task, completed=len(texts))

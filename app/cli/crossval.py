@@ -45,13 +45,13 @@ def report(
     plan = plan_for(dataset, chosen, err=True)
     with open_bar(stderr=True) as bar:
         content = encode(dataset, content_model or DEFAULT_MODEL, bar)
-        task = bar.add_task("folds", total=folds * plan.outer.epochs, note="")
+        task = bar.add_task(f"fold 1/{folds}", total=folds * plan.outer.epochs, note="")
 
         def show(fold: int, at: Progress) -> None:
-            note = f"fold {fold + 1}/{folds}  {at}"
-            bar.update(task, completed=fold * at.epochs + at.epoch - 1 + at.share, note=note)
+            done = fold * at.epochs + at.epoch - 1 + at.share
+            bar.update(task, description=f"fold {fold + 1}/{folds}", completed=done, note=at.brief)
             if at.ended and not bar.console.is_terminal:
-                typer.echo(note, err=True)
+                typer.echo(f"fold {fold + 1}/{folds}  {at}", err=True)
 
         found = cross_validate(dataset, content, plan, folds, show, where).summary()
         bar.update(task, completed=folds * plan.outer.epochs)

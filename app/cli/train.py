@@ -257,15 +257,24 @@ def _train(
         checkpoint = out / f".training-{_key(dataset, plan, model)}.pt"
         if restart:
             checkpoint.unlink(missing_ok=True)
+        if checkpoint.exists():
+            typer.echo("Going on with an interrupted training of this data; --restart begins again.")
         task = bar.add_task("training", total=plan.outer.epochs, note="")
 
+        last = 0
+
         def show(at: Progress) -> None:
-            bar.update(task, completed=at.epoch - 1 + at.share, note=str(at))
+            nonlocal last
+            last = at.epoch
+            bar.update(task, completed=at.epoch - 1 + at.share, note=at.brief)
             if at.ended and not bar.console.is_terminal:
                 typer.echo(at)  # a log, such as a container's, sees no bar until it is done
 
         trained = recipe.follow(dataset, content, plan, device=where, checkpoint=checkpoint, progress=show)
         bar.update(task, completed=plan.outer.epochs)
+    if 0 < last < plan.outer.epochs:
+        kept = f"epoch {trained.metrics['epochs']:.0f}, which is kept"
+        typer.echo(f"Stopped after epoch {last}: in {plan.outer.patience} epochs none was better than {kept}.")
     folder = snapshot.write(
         out,
         tensors=trained.tensors,
