@@ -39,9 +39,10 @@ def read_dataset(
 
 
 def describe(dataset: Dataset) -> str:
-    """One line on what was read, and one on what was refused, if anything was."""
+    """One line on what was read, and more on what was not used or refused, if anything was."""
     report = dataset.report
     line = f"{dataset.name}: {report.interactions:,} interactions, {report.users:,} users, {report.items:,} items"
+    line += "".join(f"\n{note}" for note in report.notes)
     if report.refused_count:
         first = report.refused[0]
         line += (

@@ -53,6 +53,7 @@ def describe(
     year = None if beside else find(names, YEAR, None, what="year", file=table.file)
     taken = {item, title, categories, year}
     said = list(columns.text) or _text_columns(frame.select(name for name in names if name not in taken), beside=beside)
+    table.used.update((*taken, *said))
     titles = _titles(_texts(frame, title), _texts(frame, year))
     groups = _categories(_texts(frame, categories), spaced=categories in spaced)
     parts = [[_sentence(name, text) for text in _texts(frame, name)] for name in said]

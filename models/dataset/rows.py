@@ -53,6 +53,7 @@ def check(table: Table, columns: Columns, refusals: Refusals, malformed: int = 0
     kind = find(names, KIND, columns.kind, what="kind", file=file)
     value = find(names, VALUE, columns.value, what="value", file=file)
     time = find(names, TIME, columns.time, what="time", file=file)
+    table.used.update((user, item, kind, value, time))
     empty = pl.Series([None], dtype=pl.String).new_from_index(0, len(frame))
     raw = {
         "user": identifiers(frame[user]),

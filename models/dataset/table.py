@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
@@ -21,15 +21,24 @@ SUFFIXES = (*TEXT, *JSON, *PARQUET)
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Rows of one file. `frame` has a column LINE beside its own; text formats hold every value as a string."""
+    """Rows of one file. `frame` has a column LINE beside its own; text formats hold every value as a string.
+
+    Whoever reads a column adds it to `used`.
+    """
 
     file: str
     frame: pl.DataFrame
     notes: tuple[str, ...] = ()
+    used: set[str | None] = field(default_factory=set)
 
     @property
     def columns(self) -> list[str]:
         return [name for name in self.frame.columns if name != LINE]
+
+    def remarks(self) -> tuple[str, ...]:
+        """The notes, and which columns nobody has used."""
+        unused = [name for name in self.columns if name not in self.used]
+        return (*self.notes, f"{self.file}: not used: {', '.join(unused)}") if unused else self.notes
 
 
 def load(path: Path, refusals: Refusals, *, separator: str | None = None, names: list[str] | None = None) -> Table:

@@ -65,6 +65,15 @@ def test_users_and_items_are_numbered_by_first_appearance_in_time(tmp_path: Path
     assert (dataset.report.first, dataset.report.last) == (1700000100.0, 1700000300.0)
 
 
+def test_columns_that_say_nothing_here_are_named(tmp_path: Path) -> None:
+    log = written(tmp_path / "log.csv", "user,sku,when,title,qty\nu,a,2024-05-01,Heat,2\n")
+    assert read(log).report.notes == ("log.csv: not used: when, qty",)
+    assert read(log, Columns(time="when")).report.notes == ("log.csv: not used: qty",)
+    items = written(tmp_path / "items.csv", "sku,title,url\na,Heat,http://a\n")
+    notes = read(log, Columns(time="when"), items).report.notes
+    assert notes == ("log.csv: not used: title, qty", "items.csv: not used: url")
+
+
 def test_movielens(tmp_path: Path) -> None:
     folder = tmp_path / "ml-tiny"
     written(folder / "ratings.csv", "userId,movieId,rating,timestamp\r\n1,10,4.0,964982703\r\n1,20,0.5,964982704\r\n")
