@@ -65,7 +65,7 @@ def evaluate(
         loaded = read(meant(snapshot))
         dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
         parts = split_like(dataset, loaded)
-        protocols = _protocols(parts, [int(part) for part in shots.split(",")], draws)
+        protocols = _protocols(parts, _counts(shots), draws)
     except (SnapshotError, ValueError) as error:
         typer.echo(f"innerloop: {error}", err=True)
         raise typer.Exit(2) from None
@@ -75,7 +75,7 @@ def evaluate(
         (LearnerRanker(learner, "innerloop, K = 0", steps=0), {}),
     ]
     if baselines:
-        rankers += _tuned(parts, len(dataset.items))
+        rankers += _tuned(parts, len(dataset.items), bool(loaded.manifest.config.get("ordered")))
     results = []
     for ranker, settings in rankers:
         typer.echo(f"ranking: {ranker.name}", err=True)
@@ -87,6 +87,16 @@ def evaluate(
         typer.echo(json.dumps(about | {"cases": counts, "results": results}, indent=2))
     else:
         _print(results, protocols)
+
+
+def _counts(shots: str) -> list[int]:
+    try:
+        counts = [int(part) for part in shots.split(",")]
+    except ValueError:
+        counts = [-1]
+    if min(counts) < 0:
+        raise ValueError(f"--shots {shots}: expected counts of events from 0 on with commas between, such as 1,3,5")
+    return counts
 
 
 def _protocols(parts: Split, shots: list[int], draws: int) -> Protocols:
@@ -102,7 +112,7 @@ def _protocols(parts: Split, shots: list[int], draws: int) -> Protocols:
     return kept
 
 
-def _tuned(parts: Split, items: int) -> list[tuple[Ranker, dict[str, Any]]]:
+def _tuned(parts: Split, items: int, ordered: bool) -> list[tuple[Ranker, dict[str, Any]]]:
     """Each baseline with the settings that validate best, on the cases that stopped our own training."""
     try:
         import implicit  # noqa: F401
@@ -113,7 +123,7 @@ def _tuned(parts: Split, items: int) -> list[tuple[Ranker, dict[str, Any]]]:
     from models.evaluate import mean_ndcg
     from models.recipe import validation_cases
 
-    cases = validation_cases(parts.valid)
+    cases = validation_cases(parts.valid, ordered)
     chosen = []
     for name, candidates in grid(incidence(parts.warm, items)):
         scored = []
@@ -130,7 +140,7 @@ def _print(results: list[dict[str, Any]], protocols: Protocols) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    headings = ("protocol", "users", "model", "HR@10", "Recall@10", "NDCG@10", "MRR", "coverage")
+    headings = ("protocol", "cases", "model", "HR@10", "Recall@10", "NDCG@10", "MRR", "coverage")
     table = Table(*headings, box=None, padding=(0, 1, 0, 0), pad_edge=False)  # within 80 columns
     for name, cases in protocols.items():
         for result in results:
