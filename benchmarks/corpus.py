@@ -6,7 +6,7 @@ Letters: N items, C content width.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.content import Encoder
-from models.dataset import Dataset, read
+from models.dataset import Columns, Dataset, read
 from models.episode import History
 from models.split import histories
 
@@ -26,18 +26,22 @@ class Corpus:
     dataset: Dataset
     path: Path
     cache: Path
+    columns: Columns = field(default_factory=Columns)
 
     @classmethod
-    def read(cls, path: Path, cache: Path) -> Corpus:
+    def read(cls, path: Path, cache: Path, columns: Columns | None = None) -> Corpus:
         """The corpus at `path`; content vectors are remembered in the file `cache`.
 
+        Args:
+            columns: which column is which, where that is not recognised.
         Raises:
             DatasetError: there is nothing that can be read.
         """
-        dataset = read(path)
+        columns = columns or Columns()
+        dataset = read(path, columns)
         touched = int(dataset.interactions.item.max()) + 1  # items are numbered by their first interaction
         log = replace(dataset.interactions, items=dataset.interactions.items[:touched])
-        return cls(replace(dataset, items=dataset.items[:touched], interactions=log), path, cache)
+        return cls(replace(dataset, items=dataset.items[:touched], interactions=log), path, cache, columns)
 
     @property
     def items(self) -> int:

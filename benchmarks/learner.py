@@ -36,6 +36,13 @@ from pathlib import Path
 from typing import Any
 
 PROTOCOLS = ("loo", "cold-user", "cold-item", "ratings", "time")
+ONLY = {
+    ("cold-user", "cold-item", "ratings"): ("split",),
+    ("cold-user",): ("shots", "draws", "folds"),
+    ("time",): ("first", "periods", "refresh_events"),
+}
+"""Options that some protocols have, and others must not be given."""
+COLUMNS = ("user", "item", "kind", "value", "time")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -48,30 +55,33 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--models", required=True, type=_words, help="names from above, with commas, or `all`")
     parser.add_argument("--json", type=Path, required=True, help="where the runs are kept; resumed if it is there")
     parser.add_argument("--seeds", type=_numbers, default=[0], help="with commas; the first also searches (default: 0)")
-    parser.add_argument("--trials", type=int, default=10, help="settings tried for each model, ours too (default: 10)")
-    parser.add_argument("--epochs", type=int, help="the most epochs of any training, instead of a model's own")
-    parser.add_argument("--patience", type=int, help="epochs without gain that end a training, instead of 10")
+    parser.add_argument("--trials", type=_whole, default=10, help="settings tried for each model, ours too (10)")
+    parser.add_argument("--epochs", type=_whole, help="the most epochs of any training, instead of a model's own")
+    parser.add_argument("--patience", type=_whole, help="epochs without gain that end a training, instead of 10")
     parser.add_argument(
         "--device",
         default="cpu",
         help="cpu (the default) or cuda: where the ranking protocols train innerloop, sasrec and RecTools' models; all "
         "else, and all of ratings and time, is for the cpu",
     )
-    parser.add_argument("--threads", type=int, help="threads of torch; all cores by default")
-    parser.add_argument("--resamples", type=int, default=2000, help="of the bootstrap (default: 2000)")
+    parser.add_argument("--threads", type=_whole, help="threads of torch; all cores by default")
+    parser.add_argument("--resamples", type=_whole, default=2000, help="of the bootstrap (default: 2000)")
     parser.add_argument(
         "--cache", type=Path, default=Path(".innerloop/content.sqlite"), help="where content vectors are remembered"
     )
+    columns = parser.add_argument_group("a CSV of your own, where its columns are not recognised")
+    for field in COLUMNS:
+        columns.add_argument(f"--{field}-column", metavar="NAME", help=f"the column of {field}s")
     listed = parser.add_argument_group("cold-user, cold-item and ratings, which needs it")
     listed.add_argument("--split", type=Path, help="a JSON file with the ids of cold_users and cold_items")
     cold = parser.add_argument_group("cold-user")
     cold.add_argument("--shots", type=_numbers, default=[1, 3, 5, 10, 20], help="sizes of support (1,3,5,10,20)")
-    cold.add_argument("--draws", type=int, default=1, help="random supports a cold user (default: 1)")
-    cold.add_argument("--folds", type=int, default=5, help="folds of cold users without --split; 1: one split (5)")
+    cold.add_argument("--draws", type=_whole, default=1, help="random supports a cold user (default: 1)")
+    cold.add_argument("--folds", type=_whole, default=5, help="folds of cold users without --split; 1: one split (5)")
     clock = parser.add_argument_group("time")
-    clock.add_argument("--first", type=float, default=0.5, help="the share of events before the cut (default: 0.5)")
-    clock.add_argument("--periods", type=int, default=10, help="periods after the cut (default: 10)")
-    clock.add_argument("--refresh-events", type=int, default=4000, help="fresh events a refresh (the worker's 4000)")
+    clock.add_argument("--first", type=_share, default=0.5, help="the share of events before the cut (default: 0.5)")
+    clock.add_argument("--periods", type=_whole, default=10, help="periods after the cut (default: 10)")
+    clock.add_argument("--refresh-events", type=_whole, default=4000, help="fresh events a refresh (the worker's 4000)")
     return parser
 
 
@@ -79,6 +89,11 @@ def main() -> None:
     """Run what is asked and not yet done, then print the table."""
     parser = arguments()
     options = parser.parse_args()
+    for protocols, names in ONLY.items():
+        given = [name for name in names if getattr(options, name) != parser.get_default(name)]
+        if given and options.protocol not in protocols:
+            shown = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            parser.error(f"--protocol {options.protocol} has no {shown}: that is for {' and '.join(protocols)}")
     if options.protocol in ("ratings", "time") and options.device != "cpu":
         parser.error(f"{options.protocol} runs on the cpu alone, not on {options.device}: leave --device out")
     import torch
@@ -103,8 +118,27 @@ def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
+def _whole(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and 1")
+    return share
+
+
 def _numbers(text: str) -> list[int]:
-    return [int(word) for word in _words(text)]
+    words = _words(text)
+    if not words or not all(word.isdecimal() for word in words):
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers with commas, such as 0,1,2")
+    return [int(word) for word in words]
 
 
 def _say() -> Any:

@@ -33,6 +33,7 @@ from benchmarks.host import machine
 from benchmarks.protocols import cold_user
 from benchmarks.protocols.ranking import read_split
 from benchmarks.task import CaseSet, Contender, Limits, Task
+from models.dataset import Columns
 from models.evaluate import Ranker, metrics_at, ranks
 
 WEIGHTS = (0.0, 0.1, 0.2, 0.4, 0.7, 1.0, 1.5)
@@ -133,7 +134,7 @@ def main() -> None:
     about = told["about"]
     if about["protocol"] != "cold-user":
         parser.error(f"{options.results} is of the protocol {about['protocol']}; cold-user is wanted")
-    corpus = Corpus.read(options.data, options.cache)
+    corpus = Corpus.read(options.data, options.cache, Columns(**about.get("columns", {})))
     if corpus.dataset.checksum != about["checksum"]:
         parser.error(f"{options.results} is of other data than {options.data}")
     split = read_split(options.split)

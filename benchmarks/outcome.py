@@ -137,11 +137,13 @@ def table(found: dict[str, Any], metrics: tuple[str, ...] = ("HR@10", "Recall@10
         for model, known in sorted(models.items(), key=lambda pair: sign * pair[1]["figures"][found["metric"]]):
             figures = "".join(f"{known['figures'].get(metric, float('nan')):>11.4f}" for metric in metrics)
             costs = f"{known['seeds']:>7}{known['train_cpu_seconds']:>9.1f}"
-            versus = known.get("ours against it")
-            lines.append(f"{label:<{test}}{model:<{name}}{figures}{costs}" + (f"   {_ratio(versus)}" if versus else ""))
+            lines.append(f"{label:<{test}}{model:<{name}}{figures}{costs}   {ratio(known)}".rstrip())
     return "\n".join(lines)
 
 
-def _ratio(versus: dict[str, float]) -> str:
-    quotient = f"{versus['ours'] / versus['theirs']:.3f} " if versus["theirs"] > 0 else ""
-    return f"{quotient}({versus['ratio_low']:.3f} to {versus['ratio_high']:.3f})"
+def ratio(known: dict[str, Any]) -> str:
+    """How ours compares, or nothing for ours itself and where the other has nothing to compare with."""
+    versus = known.get("ours against it")
+    if not versus or versus["theirs"] <= 0:
+        return ""
+    return f"{versus['ours'] / versus['theirs']:.3f} ({versus['ratio_low']:.3f} to {versus['ratio_high']:.3f})"

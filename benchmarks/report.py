@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks import excerpts, plots, shots
 from benchmarks.literature import elsewhere
-from benchmarks.outcome import ERRORS
+from benchmarks.outcome import ERRORS, ratio
 from benchmarks.protocols.prequential import MOST
 from benchmarks.published import PUBLISHED, shell
 from benchmarks.summary import summary
@@ -254,14 +254,6 @@ def notes(outcome: dict[str, Any]) -> list[str]:
     """What must be known of models in the table, a paragraph each."""
     names = {model for models in outcome["tests"].values() for model in models}
     return [line for part, note in NOTES.items() if any(part in name for name in names) for line in ("", note)]
-
-
-def ratio(known: dict[str, Any]) -> str:
-    """How ours compares, or nothing for ours itself."""
-    versus = known.get("ours against it")
-    if not versus or versus["theirs"] <= 0:
-        return ""
-    return f"{versus['ours'] / versus['theirs']:.3f} ({versus['ratio_low']:.3f} to {versus['ratio_high']:.3f})"
 
 
 def settings_list(outcome: dict[str, Any], runs: list[dict[str, Any]], searched: bool) -> list[str]:

@@ -46,14 +46,18 @@ class Runs:
         """
         if not self.path.exists():
             return
-        whole = json.loads(self.path.read_text())
-        if whole["about"] != self.about:
-            known = {**self.about, **whole["about"]}
-            differing = [name for name in known if whole["about"].get(name) != self.about.get(name)]
-            raise OtherRuns(f"{self.path} holds other runs (they differ in {', '.join(differing)}): name another file")
-        read = {key_of(record): record for record in whole["runs"]}
+        try:
+            whole = json.loads(self.path.read_text())
+            theirs, runs, known = whole["about"], whole["runs"], whole["outcome"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise OtherRuns(f"{self.path} is no file of runs ({error!r}): name another, or remove it") from None
+        if theirs != self.about:
+            names = [name for name in self.about | theirs if theirs.get(name) != self.about.get(name)]
+            differing = "; ".join(f"{name}: {theirs.get(name)} there, {self.about.get(name)} here" for name in names)
+            raise OtherRuns(f"{self.path} holds other runs ({differing}): name another file")
+        read = {key_of(record): record for record in runs}
         self.records |= {key: record for key, record in read.items() if key not in self.own}
-        self.outcome = self.outcome or whole["outcome"]
+        self.outcome = self.outcome or known
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records.values())

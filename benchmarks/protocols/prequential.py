@@ -21,13 +21,12 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import torch
 
-from benchmarks.corpus import Corpus
 from benchmarks.cost import Cost
 from benchmarks.host import machine, revision
 from benchmarks.measure import users_measured
 from benchmarks.outcome import outcome, table
 from benchmarks.packed import pack
-from benchmarks.protocols.ranking import about, named
+from benchmarks.protocols.ranking import about, corpus_of, named
 from benchmarks.refreshing import Refreshing, trained
 from benchmarks.runs import Record, Runs
 from benchmarks.stream import Stream
@@ -72,7 +71,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
         ValueError: a model that does not exist, or data without a clock.
     """
     chosen = named(options.models, VARIANTS)
-    corpus = Corpus.read(options.data, options.cache)
+    corpus = corpus_of(options)
     if corpus.dataset.report.first is None:
         raise ValueError(f"{corpus.dataset.name} has an order and no clock: it cannot be cut at one moment")
     say(f"content vectors: {corpus.content.shape}")

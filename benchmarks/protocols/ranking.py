@@ -6,10 +6,9 @@ import argparse
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
-
-import numpy as np
 
 from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
@@ -19,6 +18,7 @@ from benchmarks.protocols import cold_item, cold_user, loo
 from benchmarks.runs import Runs
 from benchmarks.sweep import KEPT, sweep
 from benchmarks.task import Contender, Limits, Part, Say
+from models.dataset import Columns
 
 T = TypeVar("T")
 ALL = ["all"]
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace, say: Say) -> None:
         ValueError: a model or an option that does not exist or does not fit.
     """
     contenders = chosen(options.protocol, options.models)
-    corpus = Corpus.read(options.data, options.cache)
+    corpus = corpus_of(options)
     if any(contender.name.startswith(("innerloop", "content-knn")) for contender in contenders):
         say(f"content vectors: {corpus.content.shape}")  # encoded here, so that no training pays for it
     split = read_split(options.split)
@@ -58,16 +58,20 @@ def chosen(protocol: str, names: list[str]) -> list[Contender]:
     return found
 
 
+def corpus_of(options: argparse.Namespace) -> Corpus:
+    """The corpus that the command line names."""
+    named = {name: getattr(options, f"{name}_column") for name in ("user", "item", "kind", "value", "time")}
+    return Corpus.read(options.data, options.cache, Columns(**named))
+
+
 def divide(options: argparse.Namespace, corpus: Corpus, split: dict[str, list[str]]) -> list[Part]:
     """The protocol's parts."""
     if options.protocol == "loo":
         return loo.parts(corpus)
     if options.protocol == "cold-user":
-        cold = corpus.users_of(split["cold_users"]) if split else None
+        cold = corpus.users_of(listed(split, "cold_users")) if split else None
         return cold_user.parts(corpus, options.shots, options.draws, options.folds, cold)
-    if not split:
-        raise ValueError("cold-item needs --split: a JSON file with the ids of cold_items")
-    return cold_item.parts(corpus, corpus.rows_of(split["cold_items"]))
+    return cold_item.parts(corpus, corpus.rows_of(listed(split, "cold_items")))
 
 
 def about(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
@@ -81,6 +85,8 @@ def about(options: argparse.Namespace, corpus: Corpus) -> dict[str, Any]:
         "interactions": len(corpus.dataset.interactions),
         "limits": {"epochs": options.epochs, "patience": options.patience},
     }
+    if corpus.columns != Columns():
+        out["columns"] = {name: column for name, column in asdict(corpus.columns).items() if column}
     if options.protocol == "cold-user":
         split = "listed" if options.split else options.folds
         out |= {"shots": options.shots, "draws": options.draws, "folds": split}
@@ -102,8 +108,32 @@ def named(names: list[str], known: Mapping[str, T]) -> list[T]:
     return [known[name] for name in names]
 
 
+def listed(split: dict[str, list[str]], name: str) -> list[str]:
+    """The ids of this name.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if not split.get(name):
+        raise ValueError(f"this needs --split: a JSON file that lists the ids of {name}")
+    return split[name]
+
+
 def read_split(path: Path | None) -> dict[str, list[str]]:
-    """The listed ids as text, or nothing."""
+    """The listed ids as text, or nothing.
+
+    Raises:
+        ValueError: there is no such file, or it holds something else.
+    """
     if path is None:
         return {}
-    return {name: np.array(ids).astype(str).tolist() for name, ids in json.loads(path.read_text()).items()}
+    wanted = 'expected a JSON object of lists of ids, such as {"cold_users": [7, 9], "cold_items": [3]}'
+    try:
+        whole = json.loads(path.read_text())
+    except OSError as error:
+        raise ValueError(f"--split {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise ValueError(f"--split {path} is no JSON ({error}): {wanted}") from None
+    if not isinstance(whole, dict) or not all(isinstance(ids, list) for ids in whole.values()):
+        raise ValueError(f"--split {path}: {wanted}")
+    return {name: [str(one) for one in ids] for name, ids in whole.items()}

@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from benchmarks.corpus import Corpus
 from benchmarks.cost import Cost
 from benchmarks.host import machine, revision
 from benchmarks.median import MedianPredictor
@@ -24,7 +23,7 @@ from benchmarks.opponents.svd import SVDpp
 from benchmarks.outcome import outcome, table
 from benchmarks.packed import pack
 from benchmarks.protocols.melu import tasks
-from benchmarks.protocols.ranking import about, named, read_split
+from benchmarks.protocols.ranking import about, corpus_of, listed, named, read_split
 from benchmarks.rating import Episode, FittedRater, Rater, RatingTask, errors, validated
 from benchmarks.runs import Record, Runs
 from benchmarks.search import draw
@@ -52,11 +51,10 @@ def run(options: argparse.Namespace, say: Say) -> None:
         ValueError: a model or an option that does not exist or does not fit.
     """
     raters = named(options.models, RATERS)
-    corpus = Corpus.read(options.data, options.cache)
+    corpus = corpus_of(options)
     split = read_split(options.split)
-    if not split:
-        raise ValueError("ratings needs --split: a JSON file with the ids of cold_users and cold_items")
-    search, final, tests = tasks(corpus, corpus.users_of(split["cold_users"]), corpus.rows_of(split["cold_items"]))
+    users, items = (listed(split, name) for name in ("cold_users", "cold_items"))
+    search, final, tests = tasks(corpus, corpus.users_of(users), corpus.rows_of(items))
     say(f"episodes to test: { {state: len(episodes) for state, episodes in tests.items()} }")
     runs = Runs(options.json, about(options, corpus))
     limits = Limits("cpu", options.epochs, options.patience)

@@ -108,3 +108,53 @@ def test_what_cannot_be_run_is_said(data: Path, tmp_path: Path) -> None:
         assert found.returncode == 2
         assert said in found.stderr
     assert not Path(out).exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (["--trials", "0"], "'0' is no whole number from 1 on"),
+        (["--seeds", "a"], "'a' is no list of whole numbers"),
+        (["--first", "1.5"], "'1.5' is no number between 0 and 1"),
+        (["--shots", "1,3"], "--protocol loo has no --shots: that is for cold-user"),
+        (["--refresh-events", "9", "--periods", "3"], "has no --periods, --refresh-events: that is for time"),
+        (["--user-column", "who"], "there is no column 'who' for the user"),
+        (["--protocol", "cold-item"], "needs --split: a JSON file that lists the ids of cold_items"),
+        (["--protocol", "cold-item", "--split", "nowhere.json"], "--split nowhere.json: No such file"),
+    ],
+)  # fmt: skip
+def test_a_benchmark_says_what_is_wrong_with_what_it_was_given(
+    given: list[str], said: str, data: Path, tmp_path: Path
+) -> None:
+    asked = ["benchmarks.learner", "--protocol", "loo", "--data", str(data), "--models", "popularity"]
+    done = run(*asked, "--json", str(tmp_path / "out.json"), "--cache", str(tmp_path / "c.sqlite"), *given)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_benchmark_reads_named_columns_and_no_file_of_something_else(tmp_path: Path) -> None:
+    file, out = tmp_path / "walks.csv", tmp_path / "out.json"
+    rows = [f"u{user},i{(user + at) % 30},{at}" for user in range(30) for at in range(8)]
+    file.write_text("who,what,turn\n" + "\n".join(rows) + "\n")
+    asked = [
+        "benchmarks.learner",
+        "--protocol",
+        "loo",
+        "--data",
+        str(file),
+        "--models",
+        "popularity",
+        "--json",
+        str(out),
+    ]
+    named = ["--user-column", "who", "--item-column", "what", "--time-column", "turn"]
+    done = run(*asked, *named, "--resamples", "10")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(out.read_text())["about"]["columns"] == {"user": "who", "item": "what", "time": "turn"}
+    other = run(*asked, *named, "--epochs", "3")
+    assert "limits: {'epochs': None, 'patience': None} there, {'epochs': 3, 'patience': None} here" in other.stderr
+    out.write_text("{")
+    broken = run(*asked, *named)
+    assert broken.returncode == 2
+    assert "is no file of runs" in broken.stderr
