@@ -31,17 +31,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 PROTOCOLS = ("loo", "cold-user", "cold-item", "ratings", "time")
-ONLY = {
-    ("cold-user", "cold-item", "ratings"): ("split",),
-    ("cold-user",): ("shots", "draws", "folds"),
-    ("time",): ("first", "periods", "refresh_events"),
+ONLY: dict[tuple[str, ...], dict[str, Any]] = {
+    ("loo", "cold-user", "cold-item", "ratings"): {"trials": 10},
+    ("cold-user", "cold-item", "ratings"): {"split": None},
+    ("cold-user",): {"shots": [1, 3, 5, 10, 20], "draws": 1, "folds": 5},
+    ("time",): {"first": 0.5, "periods": 10, "refresh_events": 4000},
 }
-"""Options that some protocols have, and others must not be given."""
+"""Options that some protocols have, and others must not be given, with their defaults."""
 COLUMNS = ("user", "item", "kind", "value", "time")
 
 
@@ -55,7 +57,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--models", required=True, type=_words, help="names from above, with commas, or `all`")
     parser.add_argument("--json", type=Path, required=True, help="where the runs are kept; resumed if it is there")
     parser.add_argument("--seeds", type=_numbers, default=[0], help="with commas; the first also searches (default: 0)")
-    parser.add_argument("--trials", type=_whole, default=10, help="settings tried for each model, ours too (10)")
+    parser.add_argument("--trials", type=_whole, help="settings tried for each model, ours too (10)")
     parser.add_argument("--epochs", type=_whole, help="the most epochs of any training, instead of a model's own")
     parser.add_argument("--patience", type=_whole, help="epochs without gain that end a training, instead of 10")
     parser.add_argument(
@@ -70,37 +72,46 @@ def arguments() -> argparse.ArgumentParser:
         "--cache", type=Path, default=Path(".innerloop/content.sqlite"), help="where content vectors are remembered"
     )
     columns = parser.add_argument_group("a CSV of your own, where its columns are not recognised")
-    for field in COLUMNS:
-        columns.add_argument(f"--{field}-column", metavar="NAME", help=f"the column of {field}s")
+    for name in COLUMNS:
+        columns.add_argument(f"--{name}-column", metavar="NAME", help=f"the column of {name}s")
     listed = parser.add_argument_group("cold-user, cold-item and ratings, which needs it")
     listed.add_argument("--split", type=Path, help="a JSON file with the ids of cold_users and cold_items")
     cold = parser.add_argument_group("cold-user")
-    cold.add_argument("--shots", type=_numbers, default=[1, 3, 5, 10, 20], help="sizes of support (1,3,5,10,20)")
-    cold.add_argument("--draws", type=_whole, default=1, help="random supports a cold user (default: 1)")
-    cold.add_argument("--folds", type=_whole, default=5, help="folds of cold users without --split; 1: one split (5)")
+    cold.add_argument("--shots", type=_numbers, help="sizes of support (1,3,5,10,20)")
+    cold.add_argument("--draws", type=_whole, help="random supports a cold user (default: 1)")
+    cold.add_argument("--folds", type=_whole, help="folds of cold users without --split; 1: one split (5)")
     clock = parser.add_argument_group("time")
-    clock.add_argument("--first", type=_share, default=0.5, help="the share of events before the cut (default: 0.5)")
-    clock.add_argument("--periods", type=_whole, default=10, help="periods after the cut (default: 10)")
-    clock.add_argument("--refresh-events", type=_whole, default=4000, help="fresh events a refresh (the worker's 4000)")
+    clock.add_argument("--first", type=_share, help="the share of events before the cut (default: 0.5)")
+    clock.add_argument("--periods", type=_whole, help="periods after the cut (default: 10)")
+    clock.add_argument("--refresh-events", type=_whole, help="fresh events a refresh (the worker's 4000)")
     return parser
+
+
+def parse(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The options, the defaults filled in; exits with 2 where the protocol has no use for one that was given."""
+    options = parser.parse_args(words)
+    options.columns = {name: getattr(options, f"{name}_column") for name in COLUMNS}
+    wrong = ["--folds is for cold-user without --split"] if options.folds and options.split else []
+    for protocols, defaults in ONLY.items():
+        for name, default in defaults.items():
+            if getattr(options, name) is None:
+                setattr(options, name, default)
+            elif options.protocol not in protocols:
+                wrong.append(f"--{name.replace('_', '-')} is for {', '.join(protocols)}")
+    if wrong:
+        parser.error(f"--protocol {options.protocol}: {'; '.join(wrong)}")
+    return options
 
 
 def main() -> None:
     """Run what is asked and not yet done, then print the table."""
     parser = arguments()
-    options = parser.parse_args()
-    for protocols, names in ONLY.items():
-        given = [name for name in names if getattr(options, name) != parser.get_default(name)]
-        if given and options.protocol not in protocols:
-            shown = ", ".join(f"--{name.replace('_', '-')}" for name in given)
-            parser.error(f"--protocol {options.protocol} has no {shown}: that is for {' and '.join(protocols)}")
+    options = parse(parser)
     if options.protocol in ("ratings", "time") and options.device != "cpu":
         parser.error(f"{options.protocol} runs on the cpu alone, not on {options.device}: leave --device out")
     import torch
 
     from benchmarks.host import revision
-    from benchmarks.runs import OtherRuns
-    from models.dataset import DatasetError
 
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -108,14 +119,17 @@ def main() -> None:
     try:
         module = {"ratings": "ratings", "time": "prequential"}.get(options.protocol, "ranking")
         import_module(f"benchmarks.protocols.{module}").run(options, _say())
-    except (DatasetError, OtherRuns, ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         parser.exit(2, f"benchmarks.learner: {error}\n")
     except KeyboardInterrupt:
         parser.exit(130, "\nStopped. The same command goes on after the last finished run.\n")
 
 
 def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    if not words:
+        raise argparse.ArgumentTypeError(f"{text!r} names nothing")
+    return words
 
 
 def _whole(text: str) -> int:

@@ -48,7 +48,7 @@ class Runs:
             return
         try:
             whole = json.loads(self.path.read_text())
-            theirs, runs, known = whole["about"], whole["runs"], whole["outcome"]
+            theirs, runs, known = dict(whole["about"]), whole["runs"], whole["outcome"]
         except (ValueError, KeyError, TypeError) as error:
             raise OtherRuns(f"{self.path} is no file of runs ({error!r}): name another, or remove it") from None
         if theirs != self.about:

@@ -40,6 +40,7 @@ class Trained:
     tensors: dict[str, Tensor]
     config: dict[str, Any]
     metrics: dict[str, float]
+    epochs: int  # that were trained; metrics name the best
 
 
 def count_popularity(histories: Sequence[History], items: int) -> Tensor:
@@ -202,6 +203,7 @@ def follow(
         | build_replay(parts.warm, plan.learner.length, plan.split.seed, first=plan.outer.settling > 0),
         plan.to_dict(),
         {"validation NDCG@10": best, "epochs": float(loop.best_epoch), "beginning": share},
+        loop.epoch,
     )
 
 

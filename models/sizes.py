@@ -9,7 +9,7 @@ import numpy as np
 from models.dataset import Dataset
 
 FEW_USERS = 1000
-NEARLY_ALL = 0.99
+NEARLY_ALL, MOST = 0.99, 0.8
 
 
 def batch_size(length: int) -> int:
@@ -18,10 +18,16 @@ def batch_size(length: int) -> int:
 
 
 def has_order(dataset: Dataset) -> bool:
-    """Whether times, or places in a sequence, say of nearly every history of several events what came first."""
+    """Whether times, or places in a sequence, tell what came next: of many users, in nearly all histories and steps.
+
+    A history of several events has no order where all came at one moment, and a step has none where two did.
+    """
     log = dataset.interactions
     several = np.diff(log.bounds()) > 1
-    return dataset.report.timed and bool(several.any()) and bool(log.ordered()[several].mean() >= NEARLY_ALL)
+    if not dataset.report.timed or several.sum() <= FEW_USERS:
+        return False
+    steps = np.diff(log.time)[np.diff(log.user) == 0]
+    return bool(log.ordered()[several].mean() >= NEARLY_ALL and (steps > 0).mean() >= MOST)
 
 
 def sized(dataset: Dataset, ordered: bool | None = None) -> dict[str, Any]:

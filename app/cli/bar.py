@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def open_bar(stderr: bool = False) -> Progress:
-    """A bar whose tasks have a note: to enter, and to add tasks to. It takes what 80 columns leave it.
+    """A bar whose tasks have a note: to enter, and to add tasks to. It fits 80 columns; off a terminal there is none.
 
     Args:
         stderr: keep stdout for a report.
@@ -17,13 +17,15 @@ def open_bar(stderr: bool = False) -> Progress:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+    console = Console(stderr=stderr)
     return Progress(
         TextColumn("{task.description:>10}"),
         BarColumn(bar_width=None),
         TextColumn("{task.fields[note]}"),
         TimeElapsedColumn(),
-        TextColumn("\u2264"),
+        TextColumn("<="),
         TimeRemainingColumn(),
         expand=True,
-        console=Console(stderr=stderr),
+        console=console,
+        disable=not console.is_terminal,
     )

@@ -26,7 +26,9 @@ def encode(dataset: Dataset, model: str, bar: Bar) -> NDArray[np.float32]:
     cache = load().data_folder / "content.sqlite"
     cache.parent.mkdir(parents=True, exist_ok=True)
     if not bar.console.is_terminal and described.any():
-        typer.echo(f"Encoding what {described.sum():,} items say; known texts are in {cache}.", err=bar.console.stderr)
+        typer.echo(
+            f"Encoding what {described.sum():,} items say, but for what {cache} remembers.", err=bar.console.stderr
+        )
     texts = [item.content for item, speaks in zip(dataset.items, described, strict=True) if speaks]
     vectors = Encoder(model, cache).encode(texts, lambda done, total: bar.update(task, completed=done, total=total))
     bar.update(task, completed=len(texts))

@@ -50,8 +50,8 @@ def report(
         def show(fold: int, at: Progress) -> None:
             done = fold * at.epochs + at.epoch - 1 + at.share
             bar.update(task, description=f"fold {fold + 1}/{folds}", completed=done, note=at.brief)
-            if at.ended and not bar.console.is_terminal:
-                typer.echo(f"fold {fold + 1}/{folds}  {at}", err=True)
+            if at.ended:
+                bar.console.print(f"fold {fold + 1}/{folds}  {at}", highlight=False, soft_wrap=True)
 
         found = cross_validate(dataset, content, plan, folds, show, where).summary()
         bar.update(task, completed=folds * plan.outer.epochs)

@@ -62,20 +62,24 @@ def evaluate(
     if threads:
         torch.set_num_threads(threads)
     try:
+        wanted = _counts(shots)
         loaded = read(meant(snapshot))
         dataset = read_dataset(data, items, user_column, item_column, kind_column, value_column, time_column)
         parts = split_like(dataset, loaded)
-        protocols = _protocols(parts, _counts(shots), draws)
+        protocols = _protocols(parts, wanted, draws)
     except (SnapshotError, ValueError) as error:
         typer.echo(f"innerloop: {error}", err=True)
         raise typer.Exit(2) from None
+    ordered = bool(loaded.manifest.config.get("ordered"))
+    if ordered:
+        typer.echo("trained with --ordered: `cold random` asks for what it was not trained to tell", err=True)
     learner = Learner.restore(loaded)
     rankers: list[tuple[Ranker, dict[str, Any]]] = [
         (LearnerRanker(learner), {}),
         (LearnerRanker(learner, "innerloop, K = 0", steps=0), {}),
     ]
     if baselines:
-        rankers += _tuned(parts, len(dataset.items), bool(loaded.manifest.config.get("ordered")))
+        rankers += _tuned(parts, len(dataset.items), ordered)
     results = []
     for ranker, settings in rankers:
         typer.echo(f"ranking: {ranker.name}", err=True)

@@ -79,15 +79,10 @@ def load(
                     if result["status"] == "refused":
                         reasons[result["detail"]] += 1
                 bar.update(task, advance=len(sent), note=f"{counts['accepted']:,} events")
-    except httpx.ConnectError as error:
-        typer.echo(
-            f"innerloop: nobody answers at {base} ({error}). Start the service first (innerloop serve), or say "
-            f"where it is with --url. It took {counts['accepted']:,} events; what was taken counts once.",
-            err=True,
-        )
-        raise typer.Exit(1) from None
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
         wrong = str(error) or type(error).__name__
+        if isinstance(error, httpx.ConnectError) and not counts:
+            wrong += "\nIs a service running there? `innerloop serve` starts one; --url says where it is."
         typer.echo(
             f"innerloop: {base} took {counts['accepted']:,} events, then this went wrong: {wrong}\n"
             "Once it is mended, the same command goes on: what was taken counts once.",

@@ -141,10 +141,11 @@ def train(
         bool | None,
         typer.Option(
             "--ordered/--no-ordered",
-            show_default="--ordered for more than 1,000 users with short histories, nearly all with times that differ",
+            show_default="--ordered for more than 1,000 users with short histories (three quarters of 20 events or "
+            "fewer) that nearly all have times that differ",
             help="Every history has an order: none was imported at one moment, and none is asked about without times. "
-            "What comes next is then all that is learned and validated, the better where that holds. Any of "
-            "--recall, --shuffled, --horizon and --settling still decides for itself.",
+            "What comes next is then all that is learned and validated, the better where that holds. --recall, "
+            "--shuffled, --horizon and --settling still decide for themselves; with one of them it is not the default.",
         ),
     ] = None,
     shuffled: Annotated[
@@ -261,20 +262,19 @@ def _train(
             typer.echo("Going on with an interrupted training of this data; --restart begins again.")
         task = bar.add_task("training", total=plan.outer.epochs, note="")
 
-        last = 0
-
         def show(at: Progress) -> None:
-            nonlocal last
-            last = at.epoch
             bar.update(task, completed=at.epoch - 1 + at.share, note=at.brief)
-            if at.ended and not bar.console.is_terminal:
-                typer.echo(at)  # a log, such as a container's, sees no bar until it is done
+            if at.ended:
+                bar.console.print(str(at), highlight=False, soft_wrap=True)
 
         trained = recipe.follow(dataset, content, plan, device=where, checkpoint=checkpoint, progress=show)
         bar.update(task, completed=plan.outer.epochs)
-    if 0 < last < plan.outer.epochs:
-        kept = f"epoch {trained.metrics['epochs']:.0f}, which is kept"
-        typer.echo(f"Stopped after epoch {last}: in {plan.outer.patience} epochs none was better than {kept}.")
+    if trained.epochs < plan.outer.epochs:
+        typer.echo(
+            f"Stopped after epoch {trained.epochs}: --patience {plan.outer.patience} went by without a better one."
+        )
+    best, figure = (trained.metrics[name] for name in ("epochs", "validation NDCG@10"))
+    typer.echo(f"Kept epoch {best:.0f}: NDCG@10 {figure:.4f} on the users who validate.")
     folder = snapshot.write(
         out,
         tensors=trained.tensors,

@@ -209,4 +209,4 @@ class Course:
         chosen: dict[str, Any] = {"seed": self.seed}
         chosen |= {"epochs": self.limits.epochs} if self.limits.epochs else {}
         chosen |= {"patience": self.limits.patience} if self.limits.patience else {}
-        return recipe.plan(sized(dataset) | chosen, hold_out=False)
+        return recipe.plan(sized(dataset, ordered=False) | chosen, hold_out=False)

@@ -60,8 +60,7 @@ def chosen(protocol: str, names: list[str]) -> list[Contender]:
 
 def corpus_of(options: argparse.Namespace) -> Corpus:
     """The corpus that the command line names."""
-    named = {name: getattr(options, f"{name}_column") for name in ("user", "item", "kind", "value", "time")}
-    return Corpus.read(options.data, options.cache, Columns(**named))
+    return Corpus.read(options.data, options.cache, Columns(**options.columns))
 
 
 def divide(options: argparse.Namespace, corpus: Corpus, split: dict[str, list[str]]) -> list[Part]:
@@ -115,7 +114,7 @@ def listed(split: dict[str, list[str]], name: str) -> list[str]:
         ValueError: there are none.
     """
     if not split.get(name):
-        raise ValueError(f"this needs --split: a JSON file that lists the ids of {name}")
+        raise ValueError(f"no {name} are listed: give --split a JSON file with their ids")
     return split[name]
 
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from models.dataset.error import DatasetError
 from models.dataset.report import Refusals, Report, commonest
 from models.dataset.rows import Rows
+from models.dataset.table import Table
 from models.interaction import KIND_CODES, KINDS, RATING, Interactions, RatingScale
 from models.item import Item
 
@@ -43,10 +44,12 @@ def assemble(
     rows: Rows,
     described: Iterable[Item],
     refusals: Refusals,
-    notes: Iterable[str] = (),
+    tables: Iterable[Table],
 ) -> Dataset:
     """Number the users and items by first appearance in time, and put everything together.
 
+    Args:
+        tables: what rows and items were read from: the report tells what was remarkable of them.
     Raises:
         DatasetError: there is no valid interaction.
     """
@@ -81,7 +84,7 @@ def assemble(
         timed=rows.timed,
         first=float(interactions.time.min()) if rows.clock else None,
         last=float(interactions.time.max()) if rows.clock else None,
-        notes=tuple(notes),
+        notes=tuple(note for table in tables for note in table.remarks()),
     )
     return Dataset(name, interactions, items, _scale(interactions), report, checksum(files))
 

@@ -53,6 +53,6 @@ def _read(name: str, path: Path, columns: Columns, items: Path | None) -> Datase
     if items is not None:
         source = load(items, refusals)
         described = describe(source, columns, refusals)
-        return assemble(name, [path, items], rows, described, refusals, table.remarks() + source.remarks())
+        return assemble(name, [path, items], rows, described, refusals, [table, source])
     described = describe(table, columns, refusals, beside=True) if can_describe(table, columns) else []
-    return assemble(name, [path], rows, described, refusals, table.remarks())
+    return assemble(name, [path], rows, described, refusals, [table])

@@ -39,13 +39,14 @@ def read(folder: Path, columns: Columns) -> Dataset:
     ratings, path = _table(folder, "ratings", refusals)
     rows = check(ratings, columns, refusals, refusals.count)
     movies, movies_path = _table(folder, "movies", refusals)
-    files, notes = [path, movies_path], ratings.notes + movies.notes
+    files, tables = [path, movies_path], [ratings, movies]
     if (folder / f"tags{path.suffix}").is_file():
         tags, tags_path = _table(folder, "tags", refusals)
         movies = replace(movies, frame=_tagged(movies.frame, tags.frame))
-        files, notes = [*files, tags_path], notes + tags.notes
+        tags.used.update(tags.columns)
+        files, tables = [*files, tags_path], [*tables, tags]
     items = describe(movies, columns, refusals)
-    return assemble(folder.resolve().name, files, rows, items, refusals, notes)
+    return assemble(folder.resolve().name, files, rows, items, refusals, tables)
 
 
 def _table(folder: Path, name: str, refusals: Refusals) -> tuple[Table, Path]:

@@ -24,10 +24,10 @@ def read(inter: Path, columns: Columns) -> Dataset:
     rows = check(table, columns, refusals, refusals.count)
     beside = inter.with_suffix(".item")
     if not beside.is_file():
-        return assemble(inter.stem, [inter], rows, [], refusals, table.remarks())
+        return assemble(inter.stem, [inter], rows, [], refusals, [table])
     items, spaced = _atomic(beside, refusals)
     described = describe(items, columns, refusals, spaced=spaced)
-    return assemble(inter.stem, [inter, beside], rows, described, refusals, table.remarks() + items.remarks())
+    return assemble(inter.stem, [inter, beside], rows, described, refusals, [table, items])
 
 
 def _atomic(path: Path, refusals: Refusals) -> tuple[Table, set[str]]:

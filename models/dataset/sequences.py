@@ -42,8 +42,9 @@ def read(path: Path, items: Path | None, columns: Columns) -> Dataset:
         pl.col("words").list.slice(1).alias("item"),
     )
     frame = frame.explode("item").with_columns(pl.int_range(pl.len()).over("user").alias("position"))
-    rows = check(Table(path.name, frame), Columns(), refusals, malformed)
-    described = describe(load(items, refusals), columns, refusals) if items else []
+    tables = [Table(path.name, frame, notes)] + ([load(items, refusals)] if items else [])
+    rows = check(tables[0], Columns(), refusals, malformed)
+    described = describe(tables[1], columns, refusals) if items else []
     files = [path, items] if items else [path]
     name = path.parent.resolve().name if path.stem == "sequences" else path.stem
-    return assemble(name, files, rows, described, refusals, notes)
+    return assemble(name, files, rows, described, refusals, tables)

@@ -18,6 +18,8 @@ JSON = (".jsonl", ".ndjson")
 PARQUET = (".parquet", ".pq")
 SUFFIXES = (*TEXT, *JSON, *PARQUET)
 
+SHOWN = 10  # unused columns that are named
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -38,7 +40,10 @@ class Table:
     def remarks(self) -> tuple[str, ...]:
         """The notes, and which columns nobody has used."""
         unused = [name for name in self.columns if name not in self.used]
-        return (*self.notes, f"{self.file}: not used: {', '.join(unused)}") if unused else self.notes
+        if not unused:
+            return self.notes
+        more = f" and {len(unused) - SHOWN:,} more" if len(unused) > SHOWN else ""
+        return (*self.notes, f"{self.file}: columns not used: {', '.join(unused[:SHOWN])}{more}")
 
 
 def load(path: Path, refusals: Refusals, *, separator: str | None = None, names: list[str] | None = None) -> Table:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,9 +21,13 @@ from tests.worlds import many_users
 FAST = ["--width", "16", "--length", "10", "--epochs", "4", "--rate", "0.01"]
 
 
-def innerloop(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def innerloop(*arguments: str, folder: Path, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
     """Run the console script's module in `folder`, with its data folder there too."""
-    environment = os.environ | {"INNERLOOP_DATA_FOLDER": str(folder / "cache"), "COLUMNS": "200"}
+    environment = os.environ | {
+        "INNERLOOP_DATA_FOLDER": str(folder / "cache"),
+        "COLUMNS": "200",
+        "PYTHONIOENCODING": encoding,
+    }
     command = [sys.executable, "-m", "app.cli", *arguments]
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
@@ -145,7 +150,7 @@ def test_an_ordered_training_is_published_with_what_was_chosen(trained: Path) ->
 def test_many_short_histories_with_times_learn_what_comes_next_alone_unless_told_otherwise(tmp_path: Path) -> None:
     many_users(tmp_path, items=50, events=4, timed=True)
     data = ["train", "--data", "many.csv", *FAST, "--epochs", "1"]
-    for told, ordered in ([], True), (["--no-ordered"], False):
+    for told, ordered in ([], True), (["--no-ordered"], False), (["--recall", "always"], False):
         done = innerloop(*data, *told, folder=tmp_path)
         assert done.returncode == 0, done.stderr
         assert ("nearly all have an order" in done.stdout) is ordered
@@ -155,6 +160,27 @@ def test_many_short_histories_with_times_learn_what_comes_next_alone_unless_told
     report = innerloop(*data, "--folds", "2", "--json", folder=tmp_path)
     assert json.loads(report.stdout)["config"]["ordered"] is True
     assert "nearly all have an order" in report.stderr
+
+
+def test_a_training_says_what_it_does_where_nobody_sees_a_bar(trained: Path) -> None:
+    (trained / "told").mkdir()
+    (trained / "told" / "interactions.csv").write_bytes((trained / "user_item_interactions.csv").read_bytes())
+    items = "\n".join(f"i_{at},Film {at},{at}" for at in range(30))
+    (trained / "told" / "items.csv").write_text("item,title,price\n" + items + "\n")
+    asked = ["train", "--data", "told", *FAST, "--epochs", "9", "--patience", "1", "--rate", "1", "--out", "stopped"]
+    done = innerloop(*asked, folder=trained, encoding="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "items.csv: columns not used: price" in done.stdout
+    assert "Encoding what 30 items say" in done.stdout
+    assert "Stopped after epoch" in done.stdout
+    assert re.search(r"epoch 1/9  loss \d+\.\d+  NDCG@10 (0\.\d+)  best \1\n", done.stdout)
+    assert re.search(r"Kept epoch \d: NDCG@10 0\.\d+", done.stdout)
+
+
+def test_a_wrong_count_of_shots_is_named(trained: Path) -> None:
+    done = innerloop("evaluate", "--data", "user_item_interactions.csv", "--shots", "1,b", folder=trained)
+    assert done.returncode == 2
+    assert "--shots 1,b: expected counts of events" in done.stderr
 
 
 def test_an_ordered_config_is_cross_validated(trained: Path) -> None:

@@ -70,6 +70,6 @@ def test_a_service_that_does_not_answer_or_let_in_is_named(tmp_path: Path, servi
     assert "401 Send an API key" in done.stderr
     done = imported(tmp_path, service, "--url", "http://127.0.0.1:1")
     assert done.returncode == 1
-    assert "nobody answers at http://127.0.0.1:1" in done.stderr
-    assert "innerloop serve" in done.stderr
+    assert "http://127.0.0.1:1 took 0 events, then this went wrong" in done.stderr
+    assert "`innerloop serve` starts one" in done.stderr
     assert "Traceback" not in done.stderr

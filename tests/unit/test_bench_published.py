@@ -24,7 +24,7 @@ FOUND = {one["name"]: one for one in results(RESULTS)}
 
 def parsed(name: str) -> list[Any]:
     """Each command's options."""
-    return [learner.arguments().parse_args(command[3:]) for command in published.commands(name)]
+    return [learner.parse(learner.arguments(), command[3:]) for command in published.commands(name)]
 
 
 def test_every_file_of_results_has_its_commands() -> None:

@@ -67,11 +67,16 @@ def test_users_and_items_are_numbered_by_first_appearance_in_time(tmp_path: Path
 
 def test_columns_that_say_nothing_here_are_named(tmp_path: Path) -> None:
     log = written(tmp_path / "log.csv", "user,sku,when,title,qty\nu,a,2024-05-01,Heat,2\n")
-    assert read(log).report.notes == ("log.csv: not used: when, qty",)
-    assert read(log, Columns(time="when")).report.notes == ("log.csv: not used: qty",)
+    assert read(log).report.notes == ("log.csv: columns not used: when, qty",)
+    assert read(log, Columns(time="when")).report.notes == ("log.csv: columns not used: qty",)
     items = written(tmp_path / "items.csv", "sku,title,url\na,Heat,http://a\n")
     notes = read(log, Columns(time="when"), items).report.notes
-    assert notes == ("log.csv: not used: title, qty", "items.csv: not used: url")
+    assert notes == ("log.csv: columns not used: title, qty", "items.csv: columns not used: url")
+    sequences = written(tmp_path / "sequences.txt", "u a\n")
+    assert read(sequences, items=items).report.notes == ("items.csv: columns not used: url",)
+    written(items, "sku,title," + ",".join(f"f{at}" for at in range(12)) + "\na,Heat" + ",0" * 12 + "\n")
+    (said,) = read(sequences, items=items).report.notes
+    assert said.endswith("f8, f9 and 2 more")
 
 
 def test_movielens(tmp_path: Path) -> None:

@@ -51,6 +51,13 @@ def test_many_short_histories_choose_by_how_many_of_them_have_an_order(
     assert sized(short, ordered=True) != sized(short, ordered=False)
 
 
+def test_days_in_which_much_is_done_are_no_order(tmp_path: Path) -> None:
+    file = tmp_path / "days.csv"
+    rows = [f"u{user},i{(user + at) % 50},{at // 2}" for user in range(1001) for at in range(4)]
+    file.write_text("user,item,time\n" + "\n".join(rows) + "\n")
+    assert sized(read(file)) == sized(read(file), ordered=False)
+
+
 def test_the_order_of_rows_is_no_order_of_events(tmp_path: Path) -> None:
     short = many_users(tmp_path, items=50, events=4)
     assert sized(short) == sized(short, ordered=False)
@@ -65,6 +72,9 @@ def test_sequences_have_an_order(tmp_path: Path) -> None:
 def test_single_events_say_nothing_of_order(tmp_path: Path) -> None:
     alone = many_users(tmp_path, items=50, events=1, timed=True)
     assert sized(alone) == sized(alone, ordered=False)
+    with (tmp_path / "many.csv").open("a") as file:
+        file.write("u0,i1,7\n")  # of whom one says something
+    assert sized(read(tmp_path / "many.csv")) == sized(alone, ordered=False)
 
 
 def test_long_histories_and_few_users_are_served_both_ways(tmp_path: Path) -> None:
