@@ -274,7 +274,7 @@ def _train(
             f"Stopped after epoch {trained.epochs}: --patience {plan.outer.patience} went by without a better one."
         )
     best, figure = (trained.metrics[name] for name in ("epochs", "validation NDCG@10"))
-    typer.echo(f"Kept epoch {best:.0f}: NDCG@10 {figure:.4f} on the users who validate.")
+    typer.echo(f"Kept epoch {best:.0f}. Voice and beginning chosen: NDCG@10 {figure:.4f} on the users who validate.")
     folder = snapshot.write(
         out,
         tensors=trained.tensors,

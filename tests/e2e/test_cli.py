@@ -174,7 +174,7 @@ def test_a_training_says_what_it_does_where_nobody_sees_a_bar(trained: Path) -> 
     assert "Encoding what 30 items say" in done.stdout
     assert "Stopped after epoch" in done.stdout
     assert re.search(r"epoch 1/9  loss \d+\.\d+  NDCG@10 (0\.\d+)  best \1\n", done.stdout)
-    assert re.search(r"Kept epoch \d: NDCG@10 0\.\d+", done.stdout)
+    assert re.search(r"Kept epoch \d\. .*: NDCG@10 0\.\d+", done.stdout)
 
 
 def test_a_wrong_count_of_shots_is_named(trained: Path) -> None:
