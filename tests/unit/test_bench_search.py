@@ -153,8 +153,12 @@ def test_a_rerun_skips_what_is_finished(tmp_path: Path) -> None:
     assert known["figures"]["HR@10"] == 1.0
     assert known["seeds"] == 3
     assert "innerloop" in table(outcome(runs, 100))
-    with pytest.raises(OtherRuns, match="protocol"):
+    with pytest.raises(OtherRuns, match="protocol: loo there, time here"):
         Runs(path, {"protocol": "time"})
+    for broken in ("{", "[]", '{"about": [], "runs": 1}'):
+        path.write_text(broken)
+        with pytest.raises(OtherRuns, match="is no file of runs"):
+            Runs(path, {"protocol": "loo"})
 
 
 def test_a_search_carried_further_leaves_no_tests_of_what_it_overtook(tmp_path: Path) -> None:
