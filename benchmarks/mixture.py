@@ -31,7 +31,7 @@ from benchmarks.contenders import RANKERS
 from benchmarks.corpus import Corpus
 from benchmarks.host import machine
 from benchmarks.protocols import cold_user
-from benchmarks.protocols.ranking import read_split
+from benchmarks.protocols.ranking import listed, read_split
 from benchmarks.task import CaseSet, Contender, Limits, Task
 from models.dataset import Columns
 from models.evaluate import Ranker, metrics_at, ranks
@@ -138,7 +138,7 @@ def main() -> None:
     if corpus.dataset.checksum != about["checksum"]:
         parser.error(f"{options.results} is of other data than {options.data}")
     split = read_split(options.split)
-    cold = corpus.users_of(split["cold_users"]) if split else None
+    cold = corpus.users_of(listed(split, "cold_users")) if split else None
     folds = about["folds"] if isinstance(about["folds"], int) else 1
     shots = [k for k in about["shots"] if k]
     parts = cold_user.parts(corpus, shots, about["draws"], folds, cold)[: options.folds]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from models.dataset import Dataset
     from models.recipe import Plan
 
-UNORDERED = {"recall", "shuffled", "horizon", "settling"}
+DECIDED = {"recall", "shuffled", "horizon", "settling"}
 """What --ordered decides. Whoever chooses one of them by hand is not to have the others changed by the data."""
 
 
@@ -27,7 +27,7 @@ def plan_for(dataset: Dataset, chosen: dict[str, Any], *, hold_out: bool = True,
     from models import recipe
     from models.sizes import sized
 
-    ordered = chosen.get("ordered", False if UNORDERED & chosen.keys() else None)
+    ordered = chosen.get("ordered", False if DECIDED & chosen.keys() else None)
     plan = recipe.plan(sized(dataset, ordered) | chosen, hold_out)
     if plan.ordered and "ordered" not in chosen:
         typer.echo(

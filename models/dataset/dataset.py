@@ -79,7 +79,7 @@ def assemble(
         interactions=len(interactions),
         users=len(users),
         items=len(items),
-        described=sum(bool(item.title or item.text or item.categories) for item in items),
+        described=sum(bool(item.said) for item in items),
         kinds={KINDS[code]: int(count) for code, count in enumerate(np.bincount(interactions.kind)) if count},
         timed=rows.timed,
         first=float(interactions.time.min()) if rows.clock else None,

@@ -42,9 +42,9 @@ def read(path: Path, items: Path | None, columns: Columns) -> Dataset:
         pl.col("words").list.slice(1).alias("item"),
     )
     frame = frame.explode("item").with_columns(pl.int_range(pl.len()).over("user").alias("position"))
-    tables = [Table(path.name, frame, notes)] + ([load(items, refusals)] if items else [])
-    rows = check(tables[0], Columns(), refusals, malformed)
-    described = describe(tables[1], columns, refusals) if items else []
-    files = [path, items] if items else [path]
+    table, source = Table(path.name, frame, notes), load(items, refusals) if items else None
+    rows = check(table, Columns(), refusals, malformed)
+    described = describe(source, columns, refusals) if source else []
+    files, tables = ([path, items], [table, source]) if items and source else ([path], [table])
     name = path.parent.resolve().name if path.stem == "sequences" else path.stem
     return assemble(name, files, rows, described, refusals, tables)

@@ -141,16 +141,8 @@ def test_a_benchmark_reads_named_columns_and_tells_other_limits(tmp_path: Path) 
     rows = [f"u{user},i{(user + at) % 30},{at}" for user in range(30) for at in range(8)]
     file.write_text("who,what,turn\n" + "\n".join(rows) + "\n")
     asked = [
-        "benchmarks.learner",
-        "--protocol",
-        "loo",
-        "--data",
-        str(file),
-        "--models",
-        "popularity",
-        "--json",
-        str(out),
-    ]
+        "benchmarks.learner", "--protocol", "loo", "--data", str(file), "--models", "popularity", "--json", str(out),
+    ]  # fmt: skip
     named = ["--user-column", "who", "--item-column", "what", "--time-column", "turn"]
     done = run(*asked, *named, "--resamples", "10")
     assert done.returncode == 0, done.stderr
